@@ -1,0 +1,60 @@
+"""What a provider said of one entry in one attempt. Before: `Destination.write`. After: the dispatcher turns it into an outcome or a retry."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class Delivered(Generic[R]):
+    """The provider acknowledged the entry; `receipt` goes to the caller. One instance may serve several entries."""
+
+    receipt: R
+
+
+@dataclass(slots=True)
+class Retry:
+    """The provider does not have the entry, and may take it later.
+
+    Attributes:
+        error: what the provider said.
+        throttled: the provider asked for a lower pace; adaptive concurrency goes down.
+        after: the provider's own hint: no new attempt before so many seconds.
+    """
+
+    error: BaseException
+    throttled: bool = False
+    after: float | None = None
+
+
+@dataclass(slots=True)
+class Rejected:
+    """The provider does not have the entry and never will take it as it is."""
+
+    error: BaseException
+
+
+@dataclass(slots=True)
+class Unknown:
+    """The entry was sent and no answer tells what became of it."""
+
+    error: BaseException
+
+
+Verdict = Delivered[R] | Retry | Rejected | Unknown
+
+
+class BatchRefused(Exception):  # noqa: N818 - it is an answer of the provider, not a fault
+    """Raised by `Destination.write`: nothing of the batch was written, because of a record that the provider can't or need not name.
+
+    The core isolates the culprit: the suspect goes alone and the others together; without a suspect the batch is
+    halved. A batch of one that is refused is rejected, with this exception's `__cause__` as the provider's error.
+
+    Args:
+        suspect: the index in `batch.entries` that the provider pointed at, if it did.
+    """
+
+    def __init__(self, suspect: int | None = None) -> None:
+        super().__init__("the provider refused the batch because of a record in it")
+        self.suspect = suspect

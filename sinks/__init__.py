@@ -1,0 +1,1 @@
+"""Sinks for real providers, one module each; each needs its own extra, importing this package needs none."""
