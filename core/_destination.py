@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from ._verdict import Verdict
 
 T_contra = TypeVar("T_contra", contravariant=True)
-R_co = TypeVar("R_co", covariant=True)
+R = TypeVar("R")
 
 
-class Destination(Protocol[T_contra, R_co]):
+class Destination(Protocol[T_contra, R]):
     """What a provider implements; wrap it in a `Sink`, which does all the thinking.
 
     The core guarantees: `open` before all else, `aclose` once at the end, `write` never above `limits` or the
@@ -49,7 +49,7 @@ class Destination(Protocol[T_contra, R_co]):
         """
         ...
 
-    async def write(self, batch: Batch, /) -> Sequence[Verdict[R_co]]:
+    async def write(self, batch: Batch, /) -> Sequence[Verdict[R]]:
         """Send one request and say of each entry, in order, what became of it.
 
         An entry that the answer does not mention is `Unknown`. Whatever is raised but `BatchRefused` makes every

@@ -31,7 +31,7 @@ class Encoded:
 
 
 class Place(IntEnum):
-    """Who holds an entry that has no outcome yet."""
+    """Who holds an entry. It is open, and counted in the budget, until it is DONE."""
 
     READY = 0
     """In its target's queue: it may join the next batch."""
@@ -43,6 +43,8 @@ class Place(IntEnum):
     """In a refused batch whose culprit is being isolated, while other entries of it are on the wire."""
     FLYING = 4
     """In a request on the wire."""
+    DONE = 5
+    """Nobody: it has its outcome. Its request may still be on the wire, if its delivery_timeout ran out meanwhile."""
 
 
 class Entry:
@@ -89,7 +91,7 @@ class Entry:
         self.place = Place.READY
         # Some attempt ended without an answer: from then on NOT_WRITTEN can't be promised any more.
         self.ambiguous = False
-        # The receipt or the DeliveryError. Set once, by Dispatcher._end; an entry is open exactly while this is None.
+        # The receipt or the DeliveryError, once it is DONE. Set once, by the dispatcher.
         self.outcome: Any = None
         # The entries behind this one, if it is the head of its key's lane and there are any.
         self.lane: Lane | None = None

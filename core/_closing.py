@@ -1,0 +1,141 @@
+"""The end of a sink's life, which runs once and to its end whoever is cancelled. Before: `Sink.close`. After: nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final, final
+
+from ._errors import SinkClosed
+from ._observe import CloseReport
+
+if TYPE_CHECKING:
+    from ._destination import Destination
+    from ._dispatcher import Dispatcher
+    from ._policy import Policy
+    from ._tally import Tally
+
+logger = logging.getLogger("sinkwell")
+
+CANCEL_GRACE: Final = 5.0
+"""Seconds that a cancelled request, a cancelled dead letter and the destination's `aclose` have to stop."""
+
+
+@final
+class Closing:
+    """One task that closes, however many callers wait for it."""
+
+    def __init__(
+        self, destination: Destination[Any, Any], dispatcher: Dispatcher | None, tally: Tally, policy: Policy
+    ) -> None:
+        self._destination = destination
+        self._dispatcher = dispatcher
+        self._tally = tally
+        self._policy = policy
+        self._task: asyncio.Task[CloseReport] | None = None
+        # Moves earlier only: by a second call's shorter timeout, or to now by a caller's cancellation.
+        self._deadline = float("inf")
+        self._deadline_timer: asyncio.TimerHandle | None = None
+        self._time_is_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has come to its end."""
+        return self._task is not None and self._task.done()
+
+    async def run(self, timeout: float) -> CloseReport:
+        """Close, or wait for who does; a cancellation makes it quick, and is raised when it is done."""
+        loop = asyncio.get_running_loop()
+        if self._task is None:
+            self._task = loop.create_task(self._close(), name=f"{self._destination.name} close")
+        self._end_by(loop.time() + timeout)
+        was_cancelled = False
+        while not self._task.done():
+            try:
+                await asyncio.shield(self._task)
+            except asyncio.CancelledError:
+                if self._task.cancelled():
+                    raise
+                was_cancelled = True
+                self._end_by(loop.time())
+        if was_cancelled:
+            raise asyncio.CancelledError
+        return self._task.result()
+
+    def _end_by(self, deadline: float) -> None:
+        if deadline >= self._deadline or self.is_done:
+            return
+        self._deadline = deadline
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+        self._deadline_timer = asyncio.get_running_loop().call_at(deadline, self._end_now)
+
+    def _end_now(self) -> None:
+        if not self._time_is_up.done():
+            self._time_is_up.set_result(None)
+
+    async def _close(self) -> CloseReport:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        dispatcher = self._dispatcher
+        letters_failed = unfinished = 0
+        try:
+            if dispatcher is not None:
+                unfinished = await self._drain(dispatcher)
+                letters_failed = await self._hand_on_letters(dispatcher)
+        finally:
+            # Also when this task itself is cancelled, as a loop does that shuts down: no record stays without an outcome.
+            if dispatcher is not None:
+                dispatcher.abandon()
+                dispatcher.end_unanswered()
+                dispatcher.cancel_timers()
+            if self._deadline_timer is not None:
+                self._deadline_timer.cancel()
+        if dispatcher is not None:
+            await self._close_destination()
+        tally = self._tally
+        return CloseReport(
+            delivered=tally.delivered,
+            not_written=tally.not_written,
+            unknown=tally.unknown,
+            abandoned=tally.abandoned,
+            dead_letters_failed=letters_failed,
+            unfinished_requests=unfinished,
+            seconds=loop.time() - began,
+        )
+
+    async def _drain(self, dispatcher: Dispatcher) -> int:
+        """Deliver until the time is up, then end the rest. Give the number of requests that would not stop."""
+        refusal = SinkClosed(f"{self._destination.name}: the sink is closing, the record was not accepted")
+        drained = dispatcher.start_closing(refusal)
+        await asyncio.wait([drained, self._time_is_up], return_when=asyncio.FIRST_COMPLETED)
+        if drained.done():
+            return 0
+        dispatcher.abandon()
+        await asyncio.wait([drained], timeout=CANCEL_GRACE)
+        unfinished = len(dispatcher.flights)
+        dispatcher.end_unanswered()
+        if unfinished:
+            logger.error(
+                "%s: %d requests did not stop within %s s of being cancelled; their records are UNKNOWN",
+                self._destination.name,
+                unfinished,
+                CANCEL_GRACE,
+            )
+        return unfinished
+
+    async def _hand_on_letters(self, dispatcher: Dispatcher) -> int:
+        letters = dispatcher.dead_letters
+        if letters is None:
+            return 0
+        await asyncio.wait([letters.idle(), self._time_is_up], return_when=asyncio.FIRST_COMPLETED)
+        letters.cancel()
+        await asyncio.wait([letters.idle()], timeout=CANCEL_GRACE)
+        return letters.failed
+
+    async def _close_destination(self) -> None:
+        try:
+            async with asyncio.timeout(CANCEL_GRACE):
+                await self._destination.aclose()
+        except Exception:
+            logger.exception("%s: closing the connection failed; every record has its outcome", self._destination.name)

@@ -1,0 +1,145 @@
+"""Many records in, their outcomes out, in order and in bounded memory. Before: `Sink.stream`. After: the dispatcher.
+
+One task feeds records as fast as there is room, while the generator gives outcomes as they come; so a slow source does
+not hold back the outcomes of what it gave before. Entries carry no future of their own but for the one waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable
+from typing import TYPE_CHECKING, Any, Final, final
+
+from ._budget import Waiting
+from ._entry import Entry, Place
+from ._errors import InvalidRecord, SinkClosed, SinkwellError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+    from ._dispatcher import Dispatcher
+    from ._entry import Encoded
+
+_DONE: Final = Place.DONE
+# Records fed between two chances for requests to leave; small enough for the loop to stay responsive.
+_FED_AT_ONCE: Final = 500
+
+
+@final
+class _Feed:
+    """The records of one stream whose outcomes nobody has taken yet."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, encode: Callable[[Any], Encoded], closed: Callable[[], SinkClosed]
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._encode = encode
+        self._closed = closed
+        # In the records' order. A record that was not accepted stands here as its error.
+        self.window: deque[Entry | SinkwellError] = deque()
+        # Outcomes count too: a slow reader must not make the window grow.
+        self._most = dispatcher.budget.max_records
+        # The reader waits for a first element, the feeder for less than the most.
+        self._arrived: asyncio.Future[None] | None = None
+        self._taken: asyncio.Future[None] | None = None
+
+    async def run(self, records: Iterable[Any] | AsyncIterable[Any]) -> None:
+        """Feed every record, then end; raises what the iterable raises."""
+        if isinstance(records, AsyncIterable):
+            async for record in records:
+                await self._feed(record)
+                self.tell_reader()
+                while len(self.window) >= self._most:
+                    await self._wait_for_reader()
+            return
+        fed = 0
+        for record in records:
+            await self._feed(record)
+            fed += 1
+            if fed == _FED_AT_ONCE:
+                fed = 0
+                self.tell_reader()
+                await asyncio.sleep(0)
+            while len(self.window) >= self._most:
+                await self._wait_for_reader()
+
+    async def _feed(self, record: Any) -> None:
+        dispatcher = self._dispatcher
+        if dispatcher.is_closing:
+            self.window.append(self._closed())
+            return
+        try:
+            encoded = self._encode(record)
+            entry = dispatcher.accept(record, encoded, None)
+        except InvalidRecord as error:
+            self.window.append(error)
+            return
+        self.window.append(entry or await self._line_up(record, encoded))
+
+    async def _line_up(self, record: Any, encoded: Encoded) -> Entry | SinkClosed:
+        """Wait in line for room, like every other caller."""
+        self.tell_reader()
+        accepted: asyncio.Future[Entry] = self._dispatcher.new_future()
+        self._dispatcher.wait_for_room(Waiting(record, encoded, None, accepted), accepted)
+        try:
+            return await accepted
+        except SinkClosed as error:
+            return error
+
+    async def _wait_for_reader(self) -> None:
+        self.tell_reader()
+        self._taken = self._dispatcher.new_future()
+        await self._taken
+
+    def tell_reader(self) -> None:
+        """Wake the reader if it waits for a first element, or for the end."""
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
+
+    async def wait_for_first(self) -> None:
+        """Wait until there is an element, or the end."""
+        self._arrived = self._dispatcher.new_future()
+        await self._arrived
+
+    def take_first(self) -> None:
+        """Let go of the first element, whose outcome is told now."""
+        self.window.popleft()
+        if self._taken is not None and not self._taken.done():
+            self._taken.set_result(None)
+
+
+async def stream_outcomes(
+    dispatcher: Dispatcher,
+    encode: Callable[[Any], Encoded],
+    records: Iterable[Any] | AsyncIterable[Any],
+    closed: Callable[[], SinkClosed],
+) -> AsyncIterator[Any]:
+    """Put the records and give their outcomes in order; see `Sink.stream`."""
+    feed = _Feed(dispatcher, encode, closed)
+    feeder = asyncio.get_running_loop().create_task(feed.run(records))
+    feeder.add_done_callback(lambda _: feed.tell_reader())
+    window = feed.window
+    try:
+        while window or not feeder.done():
+            if not window:
+                await feed.wait_for_first()
+                continue
+            first = window[0]
+            if isinstance(first, SinkwellError):
+                outcome: Any = first
+            else:
+                if first.place is not _DONE:
+                    first.future = dispatcher.new_future()
+                    # The outcome is read from the entry; only whether it is there matters here.
+                    await asyncio.wait([first.future])
+                    first.future.exception()
+                outcome = first.outcome
+            feed.take_first()
+            yield outcome
+    finally:
+        feeder.cancel()
+        await asyncio.wait([feeder])
+        source_error = None if feeder.cancelled() else feeder.exception()
+    if source_error is not None:
+        raise source_error
