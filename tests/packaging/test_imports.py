@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("line", ["import core", "from sinks import sqs", "from core._policy import Policy"])
 def test_the_linter_refuses_a_source_folder_by_its_bare_name(line: str) -> None:
     file = ROOT / "tests" / "core" / "planted.py"
-    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--select", "TID251", "--stdin-filename", file, "-"]
-    assert "TID251" in run(*command, cwd=ROOT, check=False, stdin=line).stdout
+    options = ("--no-cache", "--select", "TID251", "--stdin-filename", file, "-")
+    assert "TID251" in run(sys.executable, "-m", "ruff", "check", *options, cwd=ROOT, check=False, stdin=line).stdout
 
 
 def test_no_test_has_loaded_a_second_copy() -> None:

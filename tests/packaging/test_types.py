@@ -32,15 +32,15 @@ def user_project(tmp_path: Path, installed: Installed, text: str) -> Path:
 
 
 def mypy_says(folder: Path, installed: Installed) -> str:
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", folder / "cache"]
-    return run(*command, "--python-executable", installed.python, "user.py", cwd=folder, check=False).stdout
+    options = ("--strict", "--config-file=", "--cache-dir", folder / "cache", "--python-executable", installed.python)
+    return run(sys.executable, "-m", "mypy", *options, "user.py", cwd=folder, check=False).stdout
 
 
-def pyright_counts(folder: Path) -> dict[str, int]:
+def pyright_says(folder: Path) -> tuple[int, list[str]]:
+    """How many files it read, and its messages."""
     done = run(sys.executable, "-m", "pyright", "--outputjson", "--project", folder, cwd=folder, check=False)
     report = json.loads(done.stdout)
-    assert report["summary"]["errorCount"] == len(report["generalDiagnostics"]), done.stdout
-    return {**report["summary"], "messages": [item["message"] for item in report["generalDiagnostics"]]}
+    return report["summary"]["filesAnalyzed"], [item["message"] for item in report["generalDiagnostics"]]
 
 
 def test_the_installed_api_passes_mypy_strict(tmp_path: Path, installed: Installed) -> None:
@@ -50,19 +50,21 @@ def test_the_installed_api_passes_mypy_strict(tmp_path: Path, installed: Install
 
 def test_the_installed_api_passes_pyright_strict(tmp_path: Path, installed: Installed) -> None:
     folder = user_project(tmp_path, installed, API.read_text())
-    counts = pyright_counts(folder)
-    assert (counts["filesAnalyzed"], counts["messages"]) == (1, [])
+    assert pyright_says(folder) == (1, [])
 
 
 def test_both_see_a_mistake_in_how_the_installed_api_is_used(tmp_path: Path, installed: Installed) -> None:
     folder = user_project(tmp_path, installed, WRONG)
     assert "Found 2 errors in 1 file" in mypy_says(folder, installed)
-    assert pyright_counts(folder)["errorCount"] >= 2
+    files, messages = pyright_says(folder)
+    assert files == 1
+    assert any("no_such_field" in message for message in messages)
 
 
 def test_pyright_reads_every_file_of_ours() -> None:
     typing = len(list((ROOT / "tests" / "typing").glob("*.py")))
-    assert pyright_counts(ROOT)["filesAnalyzed"] == sources() + typing
+    files, _ = pyright_says(ROOT)
+    assert files == sources() + typing
 
 
 def test_mypy_reads_every_file_of_ours() -> None:
