@@ -1,6 +1,7 @@
 """Who may leave next, of one target's entries: joining, order within a key, cutting. No clock, no loop, no await.
 
-Before: `Dispatcher.accept` adds entries. After: the dispatcher sends what `cut` gives and says by `settle` what came back.
+Before: `Dispatcher.accept` adds entries. After: the dispatcher sends what `cut` gives and says by `settle` what came
+back.
 
 An entry with a key belongs to a lane. The lane's head is ready, in backoff or on the wire; the entries behind it
 follow. Only heads stand in `ready`, so a key is never in two batches at once, and what follows a retrying entry waits.

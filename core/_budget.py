@@ -56,11 +56,15 @@ class Budget:
 
     def next_admitted(self) -> Waiting | None:
         """Take the first in line, if there is room for it; it must be accepted before anything else happens."""
-        if not self.waiting:
-            return None
-        future = next(iter(self.waiting))
-        waiting = self.waiting[future]
-        if not self.has_room(waiting.encoded.size):
-            return None
-        del self.waiting[future]
-        return waiting
+        while self.waiting:
+            future = next(iter(self.waiting))
+            waiting = self.waiting[future]
+            if future.done():
+                # Cancelled in this very tick; its own callback comes too late to take it out.
+                del self.waiting[future]
+            elif self.has_room(waiting.encoded.size):
+                del self.waiting[future]
+                return waiting
+            else:
+                return None
+        return None

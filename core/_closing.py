@@ -1,4 +1,7 @@
-"""The end of a sink's life, which runs once and to its end whoever is cancelled. Before: `Sink.close`. After: nothing is left."""
+"""The end of a sink's life, which runs once and to its end whoever is cancelled.
+
+Before: `Sink.close`. After: nothing is left.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,8 @@ class Closing:
                 unfinished = await self._drain(dispatcher)
                 letters_failed = await self._hand_on_letters(dispatcher)
         finally:
-            # Also when this task itself is cancelled, as a loop does that shuts down: no record stays without an outcome.
+            # Also when this task itself is cancelled, as a loop does that shuts down: no record stays without an
+            # outcome.
             if dispatcher is not None:
                 dispatcher.abandon()
                 dispatcher.end_unanswered()
@@ -113,7 +117,7 @@ class Closing:
             return 0
         dispatcher.abandon()
         await asyncio.wait([drained], timeout=CANCEL_GRACE)
-        unfinished = len(dispatcher.flights)
+        unfinished = len(dispatcher.sender.flights)
         dispatcher.end_unanswered()
         if unfinished:
             logger.error(
@@ -125,7 +129,7 @@ class Closing:
         return unfinished
 
     async def _hand_on_letters(self, dispatcher: Dispatcher) -> int:
-        letters = dispatcher.dead_letters
+        letters = dispatcher.ledger.dead_letters
         if letters is None:
             return 0
         await asyncio.wait([letters.idle(), self._time_is_up], return_when=asyncio.FIRST_COMPLETED)

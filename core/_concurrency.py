@@ -21,7 +21,7 @@ class Concurrency(Protocol):
     limit: int
 
     def answered(self, *, sent_at: float, now: float, throttled: bool, in_flight: int) -> None:
-        """Learn from one attempt: when it began and ended, whether it was throttled, how many were in flight with it."""
+        """Learn from one attempt: when it began and ended, if it was throttled, how many flew with it."""
         ...
 
 

@@ -1,4 +1,6 @@
-"""Where entries without a receipt are handed on. Before: the dispatcher ended an entry. After: the user's callable or sink.
+"""Where entries without a receipt are handed on.
+
+Before: the dispatcher ended an entry. After: the user's callable or sink.
 
 Handing on is one at a time and in order for a callable; a sink batches them itself. Until a letter is taken its record
 keeps its room in the budget: a slow dead letter slows the callers, it never grows a backlog.
@@ -12,10 +14,12 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 
-from ._errors import DeliveryError
 from ._observe import DeadLetterFailed
+
+if TYPE_CHECKING:
+    from ._errors import DeliveryError
 
 logger = logging.getLogger("sinkwell")
 

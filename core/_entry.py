@@ -48,7 +48,10 @@ class Place(IntEnum):
 
 
 class Entry:
-    """An accepted record. Only `Dispatcher` changes one; a destination reads `payload`, `key`, `size` and `attempts`."""
+    """An accepted record.
+
+    Only `Dispatcher` changes one; a destination reads `payload`, `key`, `size` and `attempts`.
+    """
 
     __slots__ = (
         "accepted_at",
@@ -80,10 +83,12 @@ class Entry:
         self.size = encoded.size
         self.key = encoded.key
         self.target = encoded.target
-        # Whoever waits for the outcome; None while nobody does. It may be cancelled at any time, which changes nothing here.
+        # Whoever waits for the outcome; None while nobody does. It may be cancelled at any time, which changes nothing
+        # here.
         self.future = future
         self.accepted_at = accepted_at
-        # Since when it may leave: its acceptance, its predecessor's outcome or its backoff's end. Linger counts from here.
+        # Since when it may leave: its acceptance, its predecessor's outcome or its backoff's end. Linger counts from
+        # here.
         self.ready_at = accepted_at
         # Which flush covers it: flush n waits for all entries of epoch <= n.
         self.epoch = epoch

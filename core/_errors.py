@@ -1,7 +1,7 @@
 """What a caller can be told went wrong.
 
     SinkwellError
-    ├── ConfigError            the setup is wrong: a policy above the provider's limits, a missing queue, refused credentials
+    ├── ConfigError            the setup is wrong: a policy above the provider's limits, a missing queue
     ├── SinkClosed             the sink is not open (yet, or any more); the record was not accepted
     ├── SinkFull               put_nowait found no room; the record was not accepted
     ├── InvalidRecord          the record can't be sent as it is; it was not accepted

@@ -1,4 +1,7 @@
-"""One slot in use: a batch on the wire or, after a refusal, its parts one after another. Before: the batcher's cut. After: verdicts."""
+"""One slot in use: a batch on the wire or, after a refusal, its parts one after another.
+
+Before: the batcher's cut. After: verdicts.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,18 @@ if TYPE_CHECKING:
 class Flight:
     """What the dispatcher knows of one slot."""
 
-    __slots__ = ("batch", "batcher", "dues", "entries", "is_over_time", "isolation", "refusal", "sent_at", "task", "timer")
+    __slots__ = (
+        "batch",
+        "batcher",
+        "dues",
+        "entries",
+        "is_over_time",
+        "isolation",
+        "refusal",
+        "sent_at",
+        "task",
+        "timer",
+    )
 
     def __init__(self, batcher: Batcher, entries: list[Entry]) -> None:
         self.batcher = batcher

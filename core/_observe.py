@@ -69,7 +69,10 @@ class DeadLetterFailed:
 
 
 class Observer:
-    """Override what you want to see. Called on the event loop, so it must be quick; what it raises is logged and harms nothing."""
+    """Override what you want to see.
+
+    Called on the event loop, so it must be quick; what it raises is logged and harms nothing.
+    """
 
     def on_batch_sent(self, event: BatchSent) -> None:
         """A request is about to leave."""

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 @final
 class Pace:
-    """Spaces requests evenly: each pushes the next back by what it cost. No burst, so no window is ever above the rate."""
+    """Spaces requests evenly: each pushes the next back by what it cost.
+
+    No burst, so no window is ever above the rate.
+    """
 
     __slots__ = ("_rate", "free_at")
 

@@ -1,4 +1,7 @@
-"""What the caller is told in the end. Before: a verdict for each attempt. After: nothing; this is the end of the journey."""
+"""What the caller is told in the end.
+
+Before: a verdict for each attempt. After: nothing; this is the end of the journey.
+"""
 
 from dataclasses import dataclass
 from enum import Enum

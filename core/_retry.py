@@ -1,4 +1,7 @@
-"""Entries in backoff, by when it ends. Before: the dispatcher, after a verdict of Retry or Unknown. After: the batcher."""
+"""Entries in backoff, by when it ends.
+
+Before: the dispatcher, after a verdict of Retry or Unknown. After: the batcher.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ from ._closing import Closing
 from ._dead_letter import DeadLetters, DeadLetterTarget
 from ._dispatcher import Dispatcher
 from ._errors import ConfigError, SinkClosed, SinkFull, SinkwellError
-from ._observe import CloseReport, Observer, SinkStats
 from ._policy import Policy, bounds_of
 from ._stream import stream_outcomes
 from ._tally import Tally
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ._destination import Destination
+    from ._observe import CloseReport, Observer, SinkStats
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -101,7 +101,7 @@ class Sink(Generic[T, R]):
             tally=self._tally,
         )
         if self._dead_letter is not None:
-            self._dispatcher.dead_letters = DeadLetters(
+            self._dispatcher.ledger.dead_letters = DeadLetters(
                 self._dead_letter,
                 report=self._tally.dead_letter_failed,
                 taken=self._dispatcher.dead_letter_taken,
@@ -154,7 +154,7 @@ class Sink(Generic[T, R]):
     async def submit(self, record: T) -> asyncio.Future[R]:
         """Wait only until the record is accepted, and return its delivery, to be awaited whenever it suits.
 
-        Cancelled: the record was not accepted and leaves no trace.
+        Cancelled while it waits for room: the record was not accepted and leaves no trace.
 
         Raises:
             InvalidRecord, SinkClosed: as `put`.
@@ -167,7 +167,13 @@ class Sink(Generic[T, R]):
         if dispatcher.accept(record, encoded, future) is None:
             accepted: asyncio.Future[Any] = dispatcher.new_future()
             dispatcher.wait_for_room(Waiting(record, encoded, future, accepted), accepted)
-            await accepted
+            try:
+                await accepted
+            except asyncio.CancelledError:
+                # Accepted in the same tick, it is delivered all the same, and its outcome is nobody's but the
+                # observer's.
+                future.cancel()
+                raise
         return future
 
     async def put_many(self, records: Iterable[T] | AsyncIterable[T]) -> list[R | SinkwellError]:

@@ -1,4 +1,7 @@
-"""Counts what happens and tells the observer. Before: the dispatcher's events. After: `stats`, `CloseReport` and the user's observer."""
+"""Counts what happens and tells the observer.
+
+Before: the dispatcher's events. After: `stats`, `CloseReport` and the user's observer.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a provider said of one entry in one attempt. Before: `Destination.write`. After: the dispatcher turns it into an outcome or a retry."""
+"""What a provider said of one entry in one attempt.
+
+Before: `Destination.write`. After: the dispatcher turns it into an outcome or a retry.
+"""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -45,8 +48,8 @@ class Unknown:
 Verdict = Delivered[R] | Retry | Rejected | Unknown
 
 
-class BatchRefused(Exception):  # noqa: N818 - it is an answer of the provider, not a fault
-    """Raised by `Destination.write`: nothing of the batch was written, because of a record that the provider can't or need not name.
+class BatchRefused(Exception):
+    """Nothing of the batch was written because of one record in it; raised by `Destination.write`.
 
     The core isolates the culprit: the suspect goes alone and the others together; without a suspect the batch is
     halved. A batch of one that is refused is rejected, with this exception's `__cause__` as the provider's error.

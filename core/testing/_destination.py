@@ -205,9 +205,7 @@ class FakeDestination:
         now = asyncio.get_running_loop().time()
         for index in indexes:
             entry = batch.entries[index]
-            self.log.append(
-                Written(record=entry.payload, target=batch.target, key=entry.key, request=number, at=now)
-            )
+            self.log.append(Written(record=entry.payload, target=batch.target, key=entry.key, request=number, at=now))
 
     def _happens(self, chance: float) -> bool:
         return chance > 0 and self._rng.random() < chance

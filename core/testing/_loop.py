@@ -62,7 +62,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
-        # asyncio fires what is due within one resolution; with none, rounding could leave a timer just ahead of the clock.
+        # asyncio fires what is due within one resolution; with none, rounding could leave a timer just ahead of the
+        # clock.
         self._clock_resolution = 1e-9
 
     def time(self) -> float:
