@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections import Counter
 from typing import TYPE_CHECKING, Protocol, Self, final
 
 from ._faults import DropUnread
+from ._fields import document_of
 from ._http import Connection, Head
 from ._plan import AwsPlan
 from ._sqs import Sqs
@@ -68,6 +70,9 @@ class AwsEndpoint:
         self._port = port
         self._remembers = remembers
         self._requests = 0
+        self._arrived: Counter[str] = Counter()
+        # Those in `arrival`; each looks again after the next request.
+        self._waiting: list[asyncio.Future[None]] = []
         self._server: asyncio.Server | None = None
         self._sqs: Sqs | None = None
         self._services: dict[str, _Service] = {}
@@ -129,6 +134,16 @@ class AwsEndpoint:
             "aws_secret_access_key": "testing",
         }
 
+    async def arrival(self, action: str, count: int = 1) -> None:
+        """Wait until so many requests of an action have come since the endpoint began.
+
+        Cancelled while waiting: nothing else happens.
+        """
+        while self._arrived[action] < count:
+            coming: asyncio.Future[None] = self._loop.create_future()
+            self._waiting.append(coming)
+            await coming
+
     def requests(self, action: str) -> list[AwsRequest]:
         """The log's requests of one action."""
         return [request for request in self.log if request.action == action]
@@ -186,6 +201,11 @@ class AwsEndpoint:
         request = AwsRequest(self._requests, self._service(prefix).name, action, self._loop.time())
         if self._remembers:
             self.log.append(request)
+        self._arrived[action] += 1
+        while self._waiting:
+            coming = self._waiting.pop()
+            if not coming.done():
+                coming.set_result(None)
         return request
 
     def _service(self, name: str) -> _Service:
@@ -260,10 +280,9 @@ class AwsEndpoint:
 def _read_document(body: bytes) -> Document | None:
     """The request's JSON object; None if it is none."""
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
+        return document_of(json.loads(body))
+    except (ValueError, RecursionError, AwsError):
         return None
-    return document if isinstance(document, dict) else None
 
 
 def _turn_of(request: AwsRequest, chosen: list[tuple[Fault, random.Random]]) -> Turn:

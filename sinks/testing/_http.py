@@ -34,7 +34,7 @@ class Handler(Protocol):
     def serve(self, connection: Connection, head: Head, body: bytes) -> None: ...
 
 
-class BadRequest(Exception):
+class BadRequestError(Exception):
     """A request that can't be read; its argument is the HTTP status."""
 
 
@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
         try:
             while not self._is_busy and self.is_open and self._step():
                 pass
-        except BadRequest as error:
+        except BadRequestError as error:
             self.write(f"HTTP/1.1 {error.args[0]} Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
             self.drop(flushes=True)
         finally:
@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
         if self._head is None:
             end = self._buffer.find(b"\r\n\r\n")
             if end > MAX_HEAD_BYTES or (end < 0 and len(self._buffer) > MAX_HEAD_BYTES):
-                raise BadRequest(431)
+                raise BadRequestError(431)
             if end < 0:
                 return False
             self._head = parse_head(bytes(self._buffer[:end]))
@@ -139,11 +139,11 @@ def parse_head(head: bytes) -> Head:
     """Find the action and the length.
 
     Raises:
-        BadRequest: if the request is no POST of a known and bearable length.
+        BadRequestError: if the request is no POST of a known and bearable length.
     """
     lines = head.split(b"\r\n")
     if not lines[0].startswith(b"POST "):
-        raise BadRequest(405)
+        raise BadRequestError(405)
     target, length = "", -1
     for line in lines[1:]:
         name, _, value = line.partition(b":")
@@ -153,10 +153,10 @@ def parse_head(head: bytes) -> Head:
         elif name == b"content-length":
             digits = value.strip()
             if not digits.isdigit():
-                raise BadRequest(400)
+                raise BadRequestError(400)
             length = int(digits[:20])
     if length < 0:
-        raise BadRequest(411)
+        raise BadRequestError(411)
     if length > MAX_BODY_BYTES:
-        raise BadRequest(413)
+        raise BadRequestError(413)
     return Head(target, length)

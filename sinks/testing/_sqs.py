@@ -5,28 +5,23 @@ Before me: `_endpoint.py` read a request. After me: `_sqs_rules.py` judges, `_sq
 
 from __future__ import annotations
 
-import base64
 import re
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from ._fields import list_of, text_map_of, text_of, texts_of, whole_of
 from ._sqs_errors import sqs_error_reply
 from ._sqs_queue import Queue, StoredMessage, Throttling, check_queue_attributes
+from ._sqs_received import to_received
 from ._sqs_rules import (
-    Attribute,
     Sent,
     check_batch_size,
     check_fifo,
     check_ids,
     find_entry_error,
-    list_of,
     md5_of_attributes,
     md5_of_body,
     read_sent,
-    text_map_of,
-    text_of,
-    texts_of,
-    whole_of,
 )
 from ._wire import AwsError, AwsRequest, Document, EntryError, Reply
 
@@ -227,7 +222,7 @@ class Sqs:
         if visibility is None:
             visibility = int(queue.attributes(self._clock())["VisibilityTimeout"])
         messages = queue.receive(wanted, visibility, self._clock())
-        return {"Messages": [_received(message, request.document) for message in messages]} if messages else {}
+        return {"Messages": [to_received(message, request.document) for message in messages]} if messages else {}
 
     def _delete_message(self, request: AwsRequest, refused: Mapping[str, EntryError]) -> Document:
         del refused
@@ -321,49 +316,3 @@ def _lists(successful: list[Document], failed: list[Document]) -> Document:
     """Over JSON, AWS leaves an empty list out, though its model calls both required."""
     lists = {"Successful": successful, "Failed": failed}
     return {name: results for name, results in lists.items() if results}
-
-
-def _received(message: StoredMessage, asked: Document) -> Document:
-    result: Document = {
-        "MessageId": message.message_id,
-        "ReceiptHandle": message.receipt_handle,
-        "MD5OfBody": md5_of_body(message.body),
-        "Body": message.body,
-    }
-    wanted = set(texts_of(asked, "MessageAttributeNames"))
-    chosen = {name: value for name, value in message.attributes.items() if _is_wanted(name, wanted)}
-    if chosen:
-        result["MD5OfMessageAttributes"] = md5_of_attributes(chosen)
-        result["MessageAttributes"] = {name: _told(value) for name, value in chosen.items()}
-    names = {*texts_of(asked, "AttributeNames"), *texts_of(asked, "MessageSystemAttributeNames")}
-    system = {name: text for name, text in _system_attributes(message).items() if "All" in names or name in names}
-    if system:
-        result["Attributes"] = system
-    return result
-
-
-def _is_wanted(name: str, wanted: set[str]) -> bool:
-    prefixes = [want.removesuffix("*") for want in wanted if want.endswith(".*")]
-    return bool(wanted & {"All", ".*", name}) or any(name.startswith(prefix) for prefix in prefixes)
-
-
-def _told(attribute: Attribute) -> Document:
-    if attribute.is_binary:
-        return {"DataType": attribute.data_type, "BinaryValue": base64.b64encode(attribute.value).decode()}
-    return {"DataType": attribute.data_type, "StringValue": attribute.value.decode()}
-
-
-def _system_attributes(message: StoredMessage) -> dict[str, str]:
-    told = {
-        "SenderId": "AIDATESTSENDER",
-        "SentTimestamp": str(int(message.arrived_at * 1000)),
-        "ApproximateReceiveCount": str(message.receives),
-        "ApproximateFirstReceiveTimestamp": str(int(message.first_received_at * 1000)),
-        **{name: attribute.value.decode() for name, attribute in message.system_attributes.items()},
-    }
-    given = {
-        "MessageGroupId": message.group_id,
-        "MessageDeduplicationId": message.deduplication_id,
-        "SequenceNumber": message.sequence_number,
-    }
-    return told | {name: text for name, text in given.items() if text}

@@ -155,10 +155,11 @@ class Queue:
 
     def accept(self, sent: Sent, now: float, request_number: int, serial: int, *, remembers: bool) -> StoredMessage:
         """Store a message that broke no rule; on a FIFO queue a duplicate gives back the first one instead."""
-        deduplication_id = sent.deduplication_id
+        deduplication_id, scope = sent.deduplication_id, ""
         if self.is_fifo:
             deduplication_id = deduplication_id or hashlib.sha256(sent.body.encode()).hexdigest()
-            scope = sent.group_id or "" if self.given.get("DeduplicationScope") == "messageGroup" else ""
+            if self.given.get("DeduplicationScope") == "messageGroup":
+                scope = sent.group_id or ""
             self._forget_before(now - DEDUPLICATION_SECONDS)
             first = self._recent.get((scope, deduplication_id))
             if first is not None:

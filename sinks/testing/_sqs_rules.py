@@ -14,6 +14,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ._fields import document_of, text_of, whole_of
 from ._wire import AwsError, Document, EntryError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ MAX_DELAY = 900
 _ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 _GROUP_ID = re.compile(r"[!-~]{1,128}")
 _ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,256}", re.ASCII)
-_DATA_TYPE = re.compile(r"(String|Number|Binary)(\..+)?")
+_DATA_TYPE = re.compile(r"(String|Number|Binary)(\.[!-~]+)?")
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ALLOWED_CHARACTERS = (
     "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | "
@@ -41,15 +42,11 @@ _NEEDS_DEDUPLICATION = (
 
 @dataclass(slots=True)
 class Attribute:
-    """One message attribute, its value as the bytes that count."""
+    """One message attribute: its data type, its value as the bytes that count, and whether it came as BinaryValue."""
 
     data_type: str
     value: bytes
-
-    @property
-    def is_binary(self) -> bool:
-        """Whether its value was sent as BinaryValue."""
-        return self.data_type.startswith("Binary")
+    is_binary: bool = False
 
 
 @dataclass(slots=True)
@@ -66,14 +63,13 @@ class Sent:
     size: int
 
 
-def read_sent(entry: Any) -> Sent:
+def read_sent(given: Any) -> Sent:
     """Understand one message of a request.
 
     Raises:
         AwsError: if a field has another type than AWS's model says; that fails the whole request.
     """
-    if not isinstance(entry, dict):
-        raise AwsError("SerializationException", "Start of structure or map expected.")
+    entry = document_of(given)
     body = text_of(entry, "MessageBody") or ""
     attributes = _read_attributes(entry.get("MessageAttributes"))
     return Sent(
@@ -88,63 +84,17 @@ def read_sent(entry: Any) -> Sent:
     )
 
 
-def text_of(document: Document, name: str) -> str | None:
-    """A field that must be a string where it is given."""
-    value = document.get(name)
-    if value is not None and not isinstance(value, str):
-        raise AwsError("SerializationException", f"{name} can not be converted to a String")
-    return value
-
-
-def whole_of(document: Document, name: str) -> int | None:
-    """A field that must be a whole number where it is given."""
-    value = document.get(name)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-        raise AwsError("SerializationException", f"{name} can not be converted to an Integer")
-    return value
-
-
-def texts_of(document: Document, name: str) -> list[str]:
-    """A field that must be a list of strings where it is given."""
-    given: list[Any] = list_of(document, name) or []
-    if not all(isinstance(item, str) for item in given):
-        raise AwsError("SerializationException", f"{name} can not be converted to a list of Strings")
-    return given
-
-
-def list_of(document: Document, name: str) -> list[Any] | None:
-    """A field that must be a list where it is given."""
-    given = document.get(name)
-    if given is not None and not isinstance(given, list):
-        raise AwsError("SerializationException", f"{name} can not be converted to a list")
-    return given
-
-
-def text_map_of(document: Document, name: str) -> dict[str, str]:
-    """A field that must be a map of strings where it is given."""
-    given = document.get(name) or {}
-    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
-        raise AwsError("SerializationException", f"{name} can not be converted to a map of Strings")
-    return given
-
-
 def _read_attributes(given: Any) -> dict[str, Attribute]:
-    if not given:
-        return {}
-    if not isinstance(given, dict):
-        raise AwsError("SerializationException", "Start of structure or map expected.")
-    return {str(name): _read_attribute(value) for name, value in given.items()}
+    return {name: _read_attribute(document_of(value)) for name, value in document_of(given).items()} if given else {}
 
 
-def _read_attribute(given: Any) -> Attribute:
-    if not isinstance(given, dict):
-        raise AwsError("SerializationException", "Start of structure or map expected.")
+def _read_attribute(given: Document) -> Attribute:
     data_type = text_of(given, "DataType") or ""
     binary = text_of(given, "BinaryValue")
     if binary is None:
         return Attribute(data_type, (text_of(given, "StringValue") or "").encode("utf-8", "surrogatepass"))
     try:
-        return Attribute(data_type, base64.b64decode(binary, validate=True))
+        return Attribute(data_type, base64.b64decode(binary, validate=True), is_binary=True)
     except (binascii.Error, ValueError):
         raise AwsError("SerializationException", "BinaryValue is not Base64.") from None
 
@@ -171,7 +121,7 @@ def check_ids(entries: Sequence[Any], entry_type: str) -> None:
         raise AwsError("TooManyEntriesInBatchRequest", sentence)
     seen: set[str] = set()
     for entry in entries:
-        entry_id = text_of(entry, "Id") if isinstance(entry, dict) else None
+        entry_id = text_of(document_of(entry), "Id")
         if entry_id is None or not _ENTRY_ID.fullmatch(entry_id):
             raise AwsError("InvalidBatchEntryId")
         if entry_id in seen:
@@ -225,6 +175,10 @@ def _id_rule(name: str) -> str:
 
 def find_entry_error(sent: Sent, max_message_bytes: int, *, is_fifo: bool) -> EntryError | None:
     """Why this message alone is refused, or None."""
+    return _find_content_error(sent, max_message_bytes) or _find_parameter_error(sent, is_fifo=is_fifo)
+
+
+def _find_content_error(sent: Sent, max_message_bytes: int) -> EntryError | None:
     if not sent.body:
         return EntryError("MissingParameter", "The request must contain the parameter MessageBody.")
     # Printable text is allowed as a whole, and far quicker to recognise than by the expression.
@@ -233,6 +187,10 @@ def find_entry_error(sent: Sent, max_message_bytes: int, *, is_fifo: bool) -> En
     if sent.size > max_message_bytes:
         reason = f"Message must be shorter than {max_message_bytes} bytes."
         return EntryError("InvalidParameterValue", f"One or more parameters are invalid. Reason: {reason}")
+    return None
+
+
+def _find_parameter_error(sent: Sent, *, is_fifo: bool) -> EntryError | None:
     if not is_fifo and sent.deduplication_id is not None:
         return EntryError("InvalidParameterValue", _WRONG_QUEUE_TYPE + ".")
     if not is_fifo and sent.group_id is not None and not _GROUP_ID.fullmatch(sent.group_id):
@@ -242,6 +200,8 @@ def find_entry_error(sent: Sent, max_message_bytes: int, *, is_fifo: bool) -> En
         return EntryError(
             "InvalidParameterValue", f"Value {sent.delay} for parameter DelaySeconds is invalid. Reason: {reason}"
         )
+    if sent.system_attributes.keys() - {"AWSTraceHeader"}:
+        return EntryError("InvalidParameterValue", "Message system attribute name is invalid.")
     return _find_attribute_error(sent.attributes) if sent.attributes else None
 
 
@@ -250,18 +210,26 @@ def _find_attribute_error(attributes: Mapping[str, Attribute]) -> EntryError | N
         count = len(attributes)
         sentence = f"Number of message attributes [{count}] exceeds the allowed maximum [{MAX_ATTRIBUTES}]."
         return EntryError("InvalidParameterValue", sentence)
-    for name, attribute in attributes.items():
-        if not _ATTRIBUTE_NAME.fullmatch(name):
-            return EntryError("InvalidParameterValue", f"Invalid message (user) attribute name '{name}'.")
-        if not _DATA_TYPE.fullmatch(attribute.data_type):
-            sentence = f"The message (user) attribute '{name}' has an invalid message attribute type."
-            return EntryError("InvalidParameterValue", sentence)
-        if not attribute.value:
-            kind = attribute.data_type.partition(".")[0]
-            sentence = f"Message (user) attribute '{name}' must contain a non-empty value of type '{kind}'."
-            return EntryError("InvalidParameterValue", sentence)
-        if not attribute.is_binary and _FORBIDDEN.search(attribute.value.decode("utf-8", "surrogatepass")):
-            return EntryError("InvalidMessageContents", _ALLOWED_CHARACTERS)
+    errors = (_find_value_error(name, attribute) for name, attribute in attributes.items())
+    return next((error for error in errors if error is not None), None)
+
+
+def _find_value_error(name: str, attribute: Attribute) -> EntryError | None:
+    if not _ATTRIBUTE_NAME.fullmatch(name):
+        return EntryError("InvalidParameterValue", f"Invalid message (user) attribute name '{name}'.")
+    if not _DATA_TYPE.fullmatch(attribute.data_type):
+        sentence = f"The message (user) attribute '{name}' has an invalid message attribute type."
+        return EntryError("InvalidParameterValue", sentence)
+    kind = attribute.data_type.partition(".")[0]
+    if attribute.is_binary != (kind == "Binary"):
+        field = "Binary" if kind == "Binary" else "String"
+        sentence = f"The message (user) attribute '{name}' with type '{kind}' must use field '{field}'."
+        return EntryError("InvalidParameterValue", sentence)
+    if not attribute.value:
+        sentence = f"Message (user) attribute '{name}' must contain a non-empty value of type '{kind}'."
+        return EntryError("InvalidParameterValue", sentence)
+    if not attribute.is_binary and _FORBIDDEN.search(attribute.value.decode("utf-8", "surrogatepass")):
+        return EntryError("InvalidMessageContents", _ALLOWED_CHARACTERS)
     return None
 
 

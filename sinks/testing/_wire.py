@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,8 +67,8 @@ class AwsRequest:
         deduplicated: Ids of the entries that were answered as successful but not stored a second time.
         status: the HTTP status of the answer; 0 while there is none.
         answer: the body of the answer, all of it even when the connection was cut within.
-        ending: `"answered"`: all of the answer was sent. `"cut"`: a part. `"dropped"`: the connection was closed without
-            a byte. `"hung"`: nothing will be sent. `"open"`: still at work, or the client left before the end.
+        ending: `"answered"`: all of the answer was sent. `"cut"`: a part. `"dropped"`: the connection was closed
+            without a byte. `"hung"`: nothing will be sent. `"open"`: still at work, or the client left before the end.
     """
 
     number: int
@@ -95,10 +95,10 @@ class AwsRequest:
         if self.ending != "answered":
             return {}
         try:
-            document = json.loads(self.answer)
+            document = json.loads(self.answer or b"{}")
         except ValueError:
             return {}
-        return document if isinstance(document, dict) else {}
+        return cast("Document", document) if isinstance(document, dict) else {}
 
     def __repr__(self) -> str:
         entries, applied = len(self.entries), len(self.applied)
