@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from aiohttp import ClientSession
 from botocore.exceptions import (
     ClientError,
     ConnectionClosedError,
@@ -19,7 +18,7 @@ from botocore.exceptions import (
 )
 
 from sinkwell.sinks import testing as faults
-from sinkwell.sinks.testing import AwsEndpoint, AwsPlan, AwsRequest, FailEntries, Late, Refuse, Throttle
+from sinkwell.sinks.testing import AwsEndpoint, AwsRequest, FailEntries, Late, Refuse, Throttle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -346,33 +345,3 @@ async def test_a_log_entry_holds_what_the_client_saw(aws: AwsEndpoint, client: A
         answer.pop("ResponseMetadata")
         assert aws.log[-1].answered == answer
         assert list(aws.log[-1].applied) == _ids(answer, "Successful")
-
-
-async def test_the_endpoint_speaks_plain_http(aws: AwsEndpoint, queue_url: str) -> None:
-    headers = {"X-Amz-Target": "AmazonSQS.GetQueueAttributes"}
-    body = {"QueueUrl": queue_url, "AttributeNames": ["QueueArn"]}
-    async with ClientSession() as session, session.post(aws.url, json=body, headers=headers) as answer:
-        told = await answer.json(content_type="application/x-amz-json-1.0")
-    assert told == {"Attributes": {"QueueArn": "arn:aws:sqs:us-east-1:000000000000:q"}}
-
-
-def test_next_and_nth_meet_the_requests_they_name() -> None:
-    plan = AwsPlan()
-    first, third = Throttle(), Refuse("Third")
-    plan.next("A", None, first)
-    plan.nth("A", 3, third)
-    assert plan.waiting == 2
-    assert [[fault for fault, _ in plan.choose("A")] for _ in range(4)] == [[], [first], [third], []]
-    assert plan.choose("B") == []
-
-
-def test_a_cleared_plan_does_nothing_more() -> None:
-    plan = AwsPlan()
-    plan.next("A", Throttle())
-    plan.nth("A", 1, Throttle())
-    plan.always("*", Throttle())
-    plan.script(lambda _: Throttle())
-    plan.clear()
-    assert plan.choose("A") == []
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        plan.always("A", Throttle(), probability=2)
