@@ -105,6 +105,7 @@ class AwsEndpoint:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        self._wake_waiting()
         for connection in list(self._connections):
             connection.drop()
         await server.wait_closed()
@@ -138,8 +139,13 @@ class AwsEndpoint:
         """Wait until so many requests of an action have come since the endpoint began.
 
         Cancelled while waiting: nothing else happens.
+
+        Raises:
+            RuntimeError: if the endpoint is closed, or closes, before that.
         """
         while self._arrived[action] < count:
+            if self._server is None:
+                raise RuntimeError(f"The endpoint was closed before {action} had come {count} times")
             coming: asyncio.Future[None] = self._loop.create_future()
             self._waiting.append(coming)
             await coming
@@ -202,11 +208,15 @@ class AwsEndpoint:
         if self._remembers:
             self.log.append(request)
         self._arrived[action] += 1
+        if self._waiting:
+            self._wake_waiting()
+        return request
+
+    def _wake_waiting(self) -> None:
         while self._waiting:
             coming = self._waiting.pop()
             if not coming.done():
                 coming.set_result(None)
-        return request
 
     def _service(self, name: str) -> _Service:
         """A service by its name or prefix; SQS answers for one that nobody knows."""

@@ -105,9 +105,9 @@ async def test_the_digest_of_a_binary_attribute_is_the_one_recorded_from_aws(aws
     [
         ([], "EmptyBatchRequest", "There should be at least one SendMessageBatchRequestEntry in the request."),
         (
-            _entries(*"x" * 20),
+            _entries(*"x" * 11),
             "TooManyEntriesInBatchRequest",
-            "Maximum number of entries per request are 10. You have sent 20.",
+            "Maximum number of entries per request are 10. You have sent 11.",
         ),
         ([{"Id": "a", "MessageBody": "1"}] * 2, "BatchEntryIdsNotDistinct", "Id a repeated."),
         ([{"Id": "", "MessageBody": "1"}], "InvalidBatchEntryId", _BAD_ID),

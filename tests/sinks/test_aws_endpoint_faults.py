@@ -300,6 +300,27 @@ async def test_closing_ends_those_that_hang_or_wait(client: Any, aws: AwsEndpoin
     assert all(isinstance(result, HTTPClientError) for result in results)
 
 
+async def test_what_was_not_applied_when_the_endpoint_closed_never_is(
+    aws: AwsEndpoint, client: Any, queue_url: str
+) -> None:
+    aws.plan.next(_BATCH, Late(0.05, before=True))
+    sending = asyncio.create_task(_send(client, queue_url))
+    await aws.arrival(_BATCH)
+    await aws.aclose()
+    await asyncio.gather(sending, return_exceptions=True)
+    await asyncio.sleep(0.1)
+    assert _bodies(aws, queue_url) == []
+
+
+async def test_nobody_waits_for_an_arrival_at_a_closed_endpoint(aws: AwsEndpoint) -> None:
+    waiting = asyncio.create_task(aws.arrival("ReceiveMessage"))
+    await asyncio.sleep(0)
+    await aws.aclose()
+    for arrival in (waiting, aws.arrival("ReceiveMessage")):
+        with pytest.raises(RuntimeError, match="closed"):
+            await arrival
+
+
 async def test_faults_of_one_request_act_together(aws: AwsEndpoint, client: Any, queue_url: str) -> None:
     aws.plan.always(_BATCH, FailEntries(positions=[0]))
     aws.plan.next(_BATCH, faults.Drop(applied=True))
