@@ -155,16 +155,6 @@ async def test_a_broken_connection_leaves_the_log_to_say_what_was_applied(
     assert len((await _send(client, queue_url))["Successful"]) == 3
 
 
-async def test_a_body_is_dropped_before_it_was_sent_whole(aws: AwsEndpoint) -> None:
-    aws.plan.next(_BATCH, faults.DropUnread())
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(aws.url.rpartition(":")[2]))
-    writer.write(b"POST / HTTP/1.1\r\nX-Amz-Target: AmazonSQS.SendMessageBatch\r\nContent-Length: 1000\r\n\r\n")
-    assert await reader.read() == b""
-    assert aws.log[-1].document == {}
-    writer.close()
-    await writer.wait_closed()
-
-
 @pytest.mark.parametrize(
     "fault",
     [faults.CutAnswer(), faults.CutAnswer(0.0), faults.Garbage(), faults.EmptyAnswer()],
@@ -310,15 +300,6 @@ async def test_what_was_not_applied_when_the_endpoint_closed_never_is(
     await asyncio.gather(sending, return_exceptions=True)
     await asyncio.sleep(0.1)
     assert _bodies(aws, queue_url) == []
-
-
-async def test_nobody_waits_for_an_arrival_at_a_closed_endpoint(aws: AwsEndpoint) -> None:
-    waiting = asyncio.create_task(aws.arrival("ReceiveMessage"))
-    await asyncio.sleep(0)
-    await aws.aclose()
-    for arrival in (waiting, aws.arrival("ReceiveMessage")):
-        with pytest.raises(RuntimeError, match="closed"):
-            await arrival
 
 
 async def test_faults_of_one_request_act_together(aws: AwsEndpoint, client: Any, queue_url: str) -> None:

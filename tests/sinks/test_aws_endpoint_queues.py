@@ -12,7 +12,7 @@ from aiobotocore.session import get_session
 from aiohttp import ClientSession
 from botocore.exceptions import ClientError
 
-from sinkwell.sinks.testing import AwsEndpoint
+from sinkwell.sinks.testing import AwsEndpoint, DropUnread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -187,3 +187,22 @@ async def test_fields_of_any_type_get_an_answer_and_never_a_closed_connection(aw
                 headers = {"X-Amz-Target": f"AmazonSQS.{action}"}
                 async with session.post(aws.url, data=json.dumps(document), headers=headers) as answer:
                     assert answer.status in (200, 400, 404), (action, document)
+
+
+async def test_nobody_waits_for_an_arrival_at_a_closed_endpoint(aws: AwsEndpoint) -> None:
+    waiting = asyncio.create_task(aws.arrival("ReceiveMessage"))
+    await asyncio.sleep(0)
+    await aws.aclose()
+    for arrival in (waiting, aws.arrival("ReceiveMessage")):
+        with pytest.raises(RuntimeError, match="closed"):
+            await arrival
+
+
+async def test_a_body_is_dropped_before_it_was_sent_whole(aws: AwsEndpoint) -> None:
+    aws.plan.next("SendMessageBatch", DropUnread())
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(aws.url.rpartition(":")[2]))
+    writer.write(b"POST / HTTP/1.1\r\nX-Amz-Target: AmazonSQS.SendMessageBatch\r\nContent-Length: 1000\r\n\r\n")
+    assert await reader.read() == b""
+    assert aws.log[-1].document == {}
+    writer.close()
+    await writer.wait_closed()
