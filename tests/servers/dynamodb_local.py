@@ -5,6 +5,7 @@ import urllib.request
 from pathlib import Path
 from typing import ClassVar
 
+from localstack.init import create_tables
 from tests.servers.java import all_jars, java
 from tests.servers.server import Server, installed
 
@@ -40,3 +41,6 @@ class DynamoDBLocalServer(Server):
         request = urllib.request.Request(self.url, b"{}", headers)
         with urllib.request.urlopen(request, timeout=5) as response:
             return "TableNames" in json.load(response)
+
+    def furnish(self) -> None:
+        create_tables(self.url)

@@ -81,6 +81,9 @@ class KafkaServer(Server):
             "transaction.state.log.min.isr": 1,
             "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1,
+            # A killed broker is let in again only when its former session is over.
+            "broker.heartbeat.interval.ms": 500,
+            "broker.session.timeout.ms": 2000,
             # Tests don't wait for members that never come.
             "group.initial.rebalance.delay.ms": 0,
         }

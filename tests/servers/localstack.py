@@ -5,6 +5,7 @@ import urllib.request
 from pathlib import Path
 from typing import ClassVar
 
+from localstack.init import create_messaging
 from tests.servers.server import Server, installed
 
 _PINS = Path(__file__).parent / "localstack" / "requirements.txt"
@@ -12,7 +13,7 @@ _MAIN = Path(__file__).parent / "localstack" / "loopback.py"
 
 
 class LocalStackServer(Server):
-    """Keeps nothing: a restart empties it."""
+    """Keeps nothing: a restart leaves only the queues and topics of `localstack/init.py`."""
 
     name: ClassVar[str] = "LocalStack"
     variable: ClassVar[str] = "SINKWELL_TEST_LOCALSTACK_URL"
@@ -46,3 +47,6 @@ class LocalStackServer(Server):
         with urllib.request.urlopen(f"{self.url}/_localstack/health", timeout=5) as response:
             services = json.load(response)["services"]
         return {services[name] for name in ("sqs", "sns")} <= {"running", "available"}
+
+    def furnish(self) -> None:
+        create_messaging(self.url)

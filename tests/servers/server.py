@@ -59,6 +59,7 @@ class Server(ABC):
                 server.prepare()
                 server._launch()
             server._await_ready()
+            server.furnish()
         except BaseException:
             server.stop()
             raise
@@ -91,6 +92,7 @@ class Server(ABC):
             self._process.terminate(self.stop_signal, within=_POLITE_STOP)
         self._launch()
         self._await_ready()
+        self.furnish()
 
     def mend(self) -> None:
         """Whatever a test did to it: up and answering again."""
@@ -128,6 +130,9 @@ class Server(ABC):
 
     def prepare(self) -> None:
         """Lay out the data folder, once."""
+
+    def furnish(self) -> None:
+        """Create in it what the tests expect, after every start; what is there already is fine."""
 
     def environment(self) -> dict[str, str]:
         return {}
