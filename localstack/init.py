@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script, mounted on its own into LocalStack
 """Creates the queues, topics and tables that Sinkwell's tests and examples use. Run it as often as you like.
 
 Three ways lead here: LocalStack runs it when it is ready (docker-compose.yml mounts it under `ready.d`); the tests
@@ -30,12 +31,13 @@ TABLES = {"sinkwell-users": ("user_id",), "sinkwell-events": ("device_id", "even
 
 
 def client(service: str, endpoint_url: str) -> Any:
+    """A boto3 client with the credentials that emulators take from anybody."""
     return boto3.client(
         service,
         endpoint_url=endpoint_url,
         region_name=REGION,
         aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_secret_access_key="test",  # noqa: S106 - no secret, see above
         config=Config(retries={"mode": "standard", "total_max_attempts": 8}),
     )
 
@@ -75,7 +77,9 @@ def create_tables(endpoint_url: str) -> None:
 
 
 def _subscribe(sqs: Any, sns: Any, topic_arn: str, queue: str) -> None:
-    url = sqs.create_queue(QueueName=queue, Attributes={"FifoQueue": "true"} if queue.endswith(".fifo") else {})["QueueUrl"]
+    url = sqs.create_queue(QueueName=queue, Attributes={"FifoQueue": "true"} if queue.endswith(".fifo") else {})[
+        "QueueUrl"
+    ]
     queue_arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     statement = {
         "Effect": "Allow",
@@ -90,6 +94,7 @@ def _subscribe(sqs: Any, sns: Any, topic_arn: str, queue: str) -> None:
 
 
 def main() -> None:
+    """Everything, where the environment says."""
     create_messaging(os.environ.get("SINKWELL_MESSAGING_URL", "http://127.0.0.1:4566"))
     create_tables(os.environ.get("SINKWELL_DYNAMODB_URL", "http://127.0.0.1:8000"))
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 import pytest
+
 from tests.servers import (
     DynamoDBLocalServer,
     KafkaServer,

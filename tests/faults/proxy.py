@@ -39,7 +39,7 @@ class FaultProxy:
 
     @property
     def open_connections(self) -> int:
-        return len(self._links)
+        return sum(not link.is_cut for link in self._links)
 
     async def __aenter__(self) -> Self:
         await self.accept()
@@ -75,12 +75,13 @@ class FaultProxy:
         self.up.heal()
         self.down.heal()
 
-    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
-        link = _Link(task, writer)
+        link = _Link(writer)
         self._links.add(link)
+        link.task = asyncio.get_running_loop().create_task(self._carry(link, reader, writer))
+
+    async def _carry(self, link: "_Link", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             server_reader, server_writer = await asyncio.open_connection(*self._target)
             link.take(server_writer)
@@ -101,8 +102,9 @@ class _Cut(Exception):  # noqa: N818 - no error: the connection was cut on purpo
 class _Link:
     """The two connections that make one: the client's to us, and ours to the server."""
 
-    def __init__(self, task: "asyncio.Task[None]", client: asyncio.StreamWriter) -> None:
-        self.task = task
+    task: "asyncio.Task[None]"
+
+    def __init__(self, client: asyncio.StreamWriter) -> None:
         self.is_cut = False
         self._writers = [client]
         _prepare(client)
@@ -180,6 +182,8 @@ async def _hand_on(
 
 async def _deliver(way: Way, link: _Link, data: bytes, writer: asyncio.StreamWriter) -> None:
     for piece, is_cut in way.pieces(data):
+        # Without a bandwidth this only gives the receiver its turn to read, else the kernel would join segments.
+        await asyncio.sleep(len(piece) / way.bytes_per_second if way.bytes_per_second else 0)
         if link.is_cut:
             raise _Cut
         if piece:
@@ -188,8 +192,6 @@ async def _deliver(way: Way, link: _Link, data: bytes, writer: asyncio.StreamWri
             way.bytes_passed += len(piece)
         if is_cut:
             raise _Cut
-        # Between two segments the receiver gets its turn to read, else the kernel would join them.
-        await asyncio.sleep(len(piece) / way.bytes_per_second if way.bytes_per_second else 0)
 
 
 async def _sleep_until(when: float) -> None:

@@ -13,7 +13,7 @@ from typing import ClassVar
 from tests.servers.process import ServerFailed
 from tests.servers.server import Server
 
-_PASSWORD = "sinkwell"  # noqa: S105 - a throwaway server on loopback
+_PASSWORD = "sinkwell"
 
 
 class PostgresServer(Server):

@@ -1,5 +1,6 @@
 """One server's processes: started under a guard, paused, resumed and killed as a whole."""
 
+import contextlib
 import os
 import random
 import signal
@@ -65,10 +66,8 @@ class ServerProcess:
     def terminate(self, number: signal.Signals, *, within: float) -> None:
         """Ask the server to stop; kill it if it has not after `within` seconds."""
         guard.send_signal([self.pid], number)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._guard.wait(within)
-        except subprocess.TimeoutExpired:
-            pass
         self.kill()
 
     def kill(self) -> None:

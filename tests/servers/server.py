@@ -48,7 +48,9 @@ class Server(ABC):
         self._is_paused = False
         self.host, self.port = (LOOPBACK, free_port()) if address is None else _place_of(address)
         self.address = address or self.template.format(place=f"{self.host}:{self.port}")
-        self.folder = Path(tempfile.mkdtemp(prefix=f"sinkwell-{type(self).__name__.lower()}-")) if self._is_ours else Path()
+        self.folder = (
+            Path(tempfile.mkdtemp(prefix=f"sinkwell-{type(self).__name__.lower()}-")) if self._is_ours else Path()
+        )
 
     @classmethod
     def start(cls) -> Self:
@@ -128,10 +130,10 @@ class Server(ABC):
     def answers(self) -> bool:
         """Speak the server's protocol to it once. False, or an OSError, means: not yet."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - some have nothing to lay out
         """Lay out the data folder, once."""
 
-    def furnish(self) -> None:
+    def furnish(self) -> None:  # noqa: B027 - most are empty at first
         """Create in it what the tests expect, after every start; what is there already is fine."""
 
     def environment(self) -> dict[str, str]:
@@ -158,7 +160,9 @@ class Server(ABC):
                 raise ServerFailed(f"{self.name} stopped before it answered:\n{self._process.last_words()}")
             if time.monotonic() > deadline:
                 words = self._process.last_words() if self._process is not None else f"{self.variable} is set"
-                raise ServerFailed(f"{self.name} at {self.host}:{self.port} gave no answer in {self.time_limit:g} s:\n{words}")
+                raise ServerFailed(
+                    f"{self.name} at {self.host}:{self.port} gave no answer in {self.time_limit:g} s:\n{words}"
+                )
             time.sleep(_HEALTH_CHECK_EVERY)
 
     def _answers_now(self) -> bool:
@@ -176,7 +180,7 @@ class Server(ABC):
 
 def _place_text(address: str) -> str:
     """`host:port` of an address, with or without a scheme."""
-    return urlsplit(address).netloc.rpartition("@")[2] if "://" in address else address.split(",")[0]
+    return urlsplit(address).netloc.rpartition("@")[2] if "://" in address else address.partition(",")[0]
 
 
 def _place_of(address: str) -> tuple[str, int]:

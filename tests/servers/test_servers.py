@@ -1,6 +1,5 @@
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 import struct
@@ -68,7 +67,7 @@ def listening_addresses(server: Server) -> set[str]:
     for pid in guard.processes_below(process._guard.pid):
         for handle in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(FileNotFoundError):
-                sockets.add(os.readlink(handle))
+                sockets.add(str(handle.readlink()))
     found = set()
     for table, family, words in (("tcp", socket.AF_INET, "<I"), ("tcp6", socket.AF_INET6, "<4I")):
         for line in Path("/proc/net", table).read_text().splitlines()[1:]:
@@ -168,23 +167,15 @@ def test_the_init_script_runs_as_localstacks_ready_hook(
     monkeypatch.setenv("SINKWELL_DYNAMODB_URL", dynamodb_server.url)
     # Word for word what LocalStack's runner of Python hooks does.
     namespace: dict[str, Any] = {}
-    exec((_ROOT / "localstack" / "init.py").read_bytes(), namespace)  # noqa: S102 - see above
+    exec((_ROOT / "localstack" / "init.py").read_bytes(), namespace)
     assert "main" in namespace
 
 
-def test_every_server_listens_on_loopback_only(
-    postgres_server: PostgresServer,
-    rabbitmq_server: RabbitMQServer,
-    redis_server: RedisServer,
-    kafka_server: KafkaServer,
-    dynamodb_server: DynamoDBLocalServer,
-    localstack_server: LocalStackServer,
-) -> None:
-    servers = (postgres_server, rabbitmq_server, redis_server, kafka_server, dynamodb_server, localstack_server)
-    for server in servers:
-        addresses = listening_addresses(server)
-        assert addresses, server.name
-        assert addresses <= {"127.0.0.1", "::1"}, server.name
+@pytest.mark.parametrize("server", ["postgres", "rabbitmq", "redis", "kafka", "dynamodb", "localstack"])
+def test_a_server_listens_on_loopback_only(server: str, request: pytest.FixtureRequest) -> None:
+    addresses = listening_addresses(request.getfixturevalue(f"{server}_server"))
+    assert addresses
+    assert addresses <= {"127.0.0.1", "::1"}
 
 
 def test_a_paused_server_takes_connections_and_answers_none(redis_server: RedisServer) -> None:
@@ -221,7 +212,7 @@ def test_a_server_whose_program_is_missing_fails_with_its_name() -> None:
         def command(self) -> list[str]:
             return ["/nowhere/redis-server"]
 
-    with pytest.raises(ServerFailed, match="/nowhere/redis-server: .*No such file"):
+    with pytest.raises(ServerFailed, match=r"/nowhere/redis-server: .*No such file"):
         Missing.start()
 
 
@@ -281,7 +272,7 @@ def test_a_killed_run_leaves_no_server_and_no_folder_behind(number: signal.Signa
         first, *ports, last, port = words.readline().split()
         run.send_signal(number)
     deadline = time.monotonic() + 10
-    while os.path.exists(first) or os.path.exists(last):  # noqa: PTH110 - two plain names
+    while Path(first).exists() or Path(last).exists():
         assert time.monotonic() < deadline, "a data folder is still there"
         time.sleep(0.02)
     for each in (*ports, port):
