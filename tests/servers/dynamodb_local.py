@@ -30,7 +30,7 @@ class DynamoDBLocalServer(Server):
         classes = f"{folder / 'classes'}:{all_jars(folder / 'jars')}"
         options = ("-port", str(self.port), "-dbPath", str(self.folder), "-sharedDb", "-disableTelemetry")
         native = (f"-Dsqlite4java.library.path={folder / 'jars'}",)
-        return java(classes, "Loopback", *options, max_heap="256m", properties=native)
+        return java(classes, "Loopback", *options, folder=self.folder, max_heap="256m", properties=native)
 
     def answers(self) -> bool:
         headers = {

@@ -6,12 +6,21 @@ from pathlib import Path
 from tests.servers.process import ServerFailed
 
 
-def java(jars: str, main: str, *arguments: str, max_heap: str, properties: tuple[str, ...] = ()) -> list[str]:
-    """A `java` command; the quick compiler and the serial collector start fastest and need least."""
+def java(
+    jars: str, main: str, *arguments: str, folder: Path, max_heap: str, properties: tuple[str, ...] = ()
+) -> list[str]:
+    """A `java` command that unpacks its native libraries in `folder`; the quick compiler and the serial collector start fastest and need least."""
     program = shutil.which("java")
     if program is None:
         raise ServerFailed("java is not on this machine: run tests/servers/setup")
-    light = (f"-Xmx{max_heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true")
+    light = (
+        f"-Xmx{max_heap}",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-XX:-UsePerfData",
+        f"-Djava.io.tmpdir={folder}",
+        "-Djava.net.preferIPv4Stack=true",
+    )
     return [program, *light, *properties, "-cp", jars, main, *arguments]
 
 

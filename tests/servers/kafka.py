@@ -57,7 +57,7 @@ class KafkaServer(Server):
         jars = all_jars(installed("kafka", _PINS) / "jars")
         logging = (f"-Dlog4j2.configurationFile={_LOGGING}",)
         config = str(self.folder / "server.properties")
-        return java(jars, main, *arguments, config, max_heap="384m", properties=logging)
+        return java(jars, main, *arguments, config, folder=self.folder, max_heap="384m", properties=logging)
 
     def _properties(self) -> str:
         listeners = {"PLAIN": self.port, "PROXIED": self.proxied_port, "CONTROLLER": self._controller_port}

@@ -39,6 +39,9 @@ class LocalStackServer(Server):
             "SKIP_SSL_CERT_DOWNLOAD": "1",
             "DISABLE_EVENTS": "1",
             "DNS_ADDRESS": "0",
+            # Inside a container it would take the whole file system for its own.
+            "OVERRIDE_IN_DOCKER": "0",
+            "FILESYSTEM_ROOT": folder,
             "TMPDIR": folder,
             "XDG_CACHE_HOME": folder,
         }

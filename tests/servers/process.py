@@ -45,6 +45,8 @@ class ServerProcess:
         self, command: Sequence[str], *, folder: Path, log: Path, user: str = "", env: Mapping[str, str] | None = None
     ) -> None:
         self._log = log
+        # Nothing else: a PGDATA or RABBITMQ_NODENAME of the machine's own must not reach our server.
+        inherited = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
         with log.open("ab") as words:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", "-S", guard.__file__, str(folder), user, *command],
@@ -52,7 +54,7 @@ class ServerProcess:
                 stdout=subprocess.PIPE,
                 stderr=words,
                 cwd=folder,
-                env={**os.environ, **(env or {})},
+                env={**inherited, **(env or {})},
                 # A Ctrl-C meant for the test run must reach the server through us only.
                 start_new_session=True,
             )
