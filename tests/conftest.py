@@ -1,0 +1,63 @@
+"""The servers, for every test that asks for one: started at the first request, ended with the run."""
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+import pytest
+
+from tests.servers import (
+    DynamoDBLocalServer,
+    KafkaServer,
+    LocalStackServer,
+    PostgresServer,
+    RabbitMQServer,
+    RedisServer,
+    Server,
+)
+
+S = TypeVar("S", bound=Server)
+
+_running: list[Server] = []
+
+
+def _lend(kind: type[S]) -> Iterator[S]:
+    with kind.start() as server:
+        _running.append(server)
+        yield server
+        _running.remove(server)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    yield from _lend(PostgresServer)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Iterator[RabbitMQServer]:
+    yield from _lend(RabbitMQServer)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    yield from _lend(RedisServer)
+
+
+@pytest.fixture(scope="session")
+def kafka_server() -> Iterator[KafkaServer]:
+    yield from _lend(KafkaServer)
+
+
+@pytest.fixture(scope="session")
+def dynamodb_server() -> Iterator[DynamoDBLocalServer]:
+    yield from _lend(DynamoDBLocalServer)
+
+
+@pytest.fixture(scope="session")
+def localstack_server() -> Iterator[LocalStackServer]:
+    yield from _lend(LocalStackServer)
+
+
+def pytest_runtest_setup() -> None:
+    """A test that broke a server need not mend it: the next one finds it up."""
+    for server in _running:
+        server.mend()

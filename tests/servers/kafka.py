@@ -1,0 +1,90 @@
+"""Apache Kafka in KRaft mode: one process is broker and controller."""
+
+import socket
+import struct
+import subprocess
+from pathlib import Path
+from typing import ClassVar
+
+from tests.servers.java import all_jars, java
+from tests.servers.process import ServerFailed, free_port
+from tests.servers.server import Server, installed
+
+_PINS = Path(__file__).parent / "kafka" / "pom.xml"
+_LOGGING = Path(__file__).parent / "kafka" / "log4j2.xml"
+_CLUSTER_ID = "c2lua3dlbGwtdGVzdHMtMQ"
+
+
+class KafkaServer(Server):
+    """Topics survive `kill` and `restart`.
+
+    A Kafka client goes where the broker tells it to, past any proxy. For faults, start a proxy on `proxy_port` with
+    `proxied_port` as its target, and connect to the proxy: that listener tells clients the proxy's port.
+    """
+
+    name: ClassVar[str] = "Kafka"
+    variable: ClassVar[str] = "SINKWELL_TEST_KAFKA_BOOTSTRAP"
+    template: ClassVar[str] = "{place}"
+
+    def __init__(self, address: str | None = None) -> None:
+        super().__init__(address)
+        self.proxied_port, self.proxy_port, self._controller_port = free_port(), free_port(), free_port()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return self.address
+
+    def prepare(self) -> None:
+        (self.folder / "server.properties").write_text(self._properties())
+        command = self._java("kafka.tools.StorageTool", "format", "--cluster-id", _CLUSTER_ID, "--config")
+        done = subprocess.run(command, capture_output=True, timeout=self.time_limit, cwd=self.folder, check=False)
+        if done.returncode:
+            words = (done.stdout + done.stderr).decode(errors="replace").strip()
+            raise ServerFailed(f"Kafka's StorageTool failed ({done.returncode}):\n{words}")
+
+    def command(self) -> list[str]:
+        return self._java("kafka.Kafka")
+
+    def answers(self) -> bool:
+        """It answers ApiVersions (key 18, version 0): a broker does so only once its cluster has let it in."""
+        with socket.create_connection((self.host, self.port), timeout=5) as client:
+            request = struct.pack("!hhih", 18, 0, 7, -1)
+            client.sendall(struct.pack("!i", len(request)) + request)
+            reply = client.recv(10)
+        return len(reply) == 10 and struct.unpack("!iih", reply)[1:] == (7, 0)
+
+    def _java(self, main: str, *arguments: str) -> list[str]:
+        jars = all_jars(installed("kafka", _PINS) / "jars")
+        logging = (f"-Dlog4j2.configurationFile={_LOGGING}",)
+        config = str(self.folder / "server.properties")
+        return java(jars, main, *arguments, config, folder=self.folder, max_heap="384m", properties=logging)
+
+    def _properties(self) -> str:
+        listeners = {"PLAIN": self.port, "PROXIED": self.proxied_port, "CONTROLLER": self._controller_port}
+        advertised = {"PLAIN": self.port, "PROXIED": self.proxy_port}
+        settings = {
+            "process.roles": "broker,controller",
+            "node.id": 1,
+            "controller.quorum.voters": f"1@{self.host}:{self._controller_port}",
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "PLAIN",
+            "listeners": ",".join(f"{name}://{self.host}:{port}" for name, port in listeners.items()),
+            "advertised.listeners": ",".join(f"{name}://{self.host}:{port}" for name, port in advertised.items()),
+            "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in listeners),
+            "log.dirs": self.folder / "data",
+            "num.partitions": 3,
+            # One broker holds every copy there is.
+            "offsets.topic.replication.factor": 1,
+            "offsets.topic.num.partitions": 1,
+            "transaction.state.log.replication.factor": 1,
+            "transaction.state.log.num.partitions": 1,
+            "transaction.state.log.min.isr": 1,
+            "share.coordinator.state.topic.replication.factor": 1,
+            "share.coordinator.state.topic.min.isr": 1,
+            # A killed broker is let in again only when its former session is over.
+            "broker.heartbeat.interval.ms": 500,
+            "broker.session.timeout.ms": 2000,
+            # Tests don't wait for members that never come.
+            "group.initial.rebalance.delay.ms": 0,
+        }
+        return "".join(f"{name}={value}\n" for name, value in settings.items())

@@ -1,0 +1,101 @@
+"""PostgreSQL from its Debian package (or wherever its programs are found), on loopback TCP with a password."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+from pathlib import Path
+from typing import ClassVar
+
+from tests.servers.process import ServerFailed
+from tests.servers.server import Server
+
+_PASSWORD = "sinkwell"
+
+
+class PostgresServer(Server):
+    """Its data survives `kill` and `restart`: fsync is off, which matters only when the machine itself dies."""
+
+    name: ClassVar[str] = "PostgreSQL"
+    variable: ClassVar[str] = "SINKWELL_TEST_POSTGRES_DSN"
+    template: ClassVar[str] = f"postgresql://sinkwell:{_PASSWORD}@{{place}}/sinkwell"
+    # "Fast shutdown": ends sessions instead of waiting for them.
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT
+
+    @property
+    def dsn(self) -> str:
+        return self.address
+
+    def user(self) -> str:
+        """PostgreSQL refuses to run as root."""
+        return "postgres" if os.geteuid() == 0 else ""
+
+    def prepare(self) -> None:
+        password = self.folder / "password"
+        password.write_text(_PASSWORD)
+        account = pwd.getpwnam(self.user()) if self.user() else None
+        if account is not None:
+            for path in (self.folder, password):
+                os.chown(path, account.pw_uid, account.pw_gid)
+        initdb = [
+            *(_program("initdb"), "--pgdata", str(self._data), "--username", "sinkwell", "--pwfile", str(password)),
+            *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
+        ]
+        self._run(initdb)
+        # A database of the user's name, made without a running server: the password file is of no use to psql yet.
+        self._run([_program("postgres"), "--single", "-D", str(self._data), "postgres"], b"CREATE DATABASE sinkwell;\n")
+
+    def command(self) -> list[str]:
+        settings = {
+            "listen_addresses": self.host,
+            "port": self.port,
+            "unix_socket_directories": "",
+            "max_connections": 100,
+            "max_prepared_transactions": 20,
+            "shared_buffers": "64MB",
+            "fsync": "off",
+            "full_page_writes": "off",
+            "max_wal_size": "256MB",
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        return [_program("postgres"), "-D", str(self._data), *options]
+
+    def answers(self) -> bool:
+        """It asks a new client for its password: start-up and recovery are over."""
+        with socket.create_connection((self.host, self.port), timeout=2) as client:
+            parameters = b"user\0sinkwell\0database\0sinkwell\0\0"
+            client.sendall(struct.pack("!II", 8 + len(parameters), 3 << 16) + parameters)
+            return client.recv(1) == b"R"
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def _run(self, command: list[str], stdin: bytes = b"") -> None:
+        user = self.user() or None
+        done = subprocess.run(
+            command,
+            input=stdin,
+            capture_output=True,
+            cwd=self.folder,
+            user=user,
+            group=user,
+            extra_groups=[] if user else None,
+            timeout=self.time_limit,
+            check=False,
+        )
+        if done.returncode:
+            words = (done.stdout + done.stderr).decode(errors="replace").strip()
+            raise ServerFailed(f"PostgreSQL's {Path(command[0]).name} failed ({done.returncode}):\n{words}")
+
+
+def _program(name: str) -> str:
+    """Debian keeps the server's programs off the PATH, a folder a version."""
+    installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
+    found = str(installed[-1]) if installed else shutil.which(name)
+    if found is None:
+        raise ServerFailed(f"PostgreSQL's {name} is not on this machine: run tests/servers/setup")
+    return found
