@@ -6,6 +6,7 @@ Before: a sink's `open`. After: the sink's own calls, whose answers `_aws_verdic
 from __future__ import annotations
 
 import asyncio
+import io
 import ipaddress
 import re
 import socket
@@ -34,6 +35,9 @@ from ._aws_verdicts import Meaning, classify, meaning_of, short, without_secrets
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AsyncExitStack
+
+    from aiobotocore.awsrequest import AioAWSResponse
+    from botocore.awsrequest import AWSPreparedRequest
 
 MakesClient = Callable[..., AbstractAsyncContextManager[object]]
 
@@ -169,11 +173,21 @@ class _HasMeta(Protocol):
     meta: _HasEndpoint
 
 
+_LARGE_BYTES = 1024 * 1024
 _GetsSession = Callable[[str | None], Awaitable[aiohttp.ClientSession]]
 
 
 class _StraightSession(AIOHTTPSession):
-    """Refuses redirects: following one would show the session token to a host that nobody chose."""
+    """Refuses redirects: following one would show the session token to a host that nobody chose.
+
+    And it hands large bodies on as a stream: as bytes, aiohttp warns of them, which is an error where warnings are.
+    """
+
+    async def send(self, request: AWSPreparedRequest) -> AioAWSResponse:
+        if isinstance(request.body, bytes) and len(request.body) > _LARGE_BYTES:
+            request.body = io.BytesIO(request.body)
+        response: AioAWSResponse = await super().send(request)
+        return response
 
     async def _get_session(self, proxy_url: str | None) -> aiohttp.ClientSession:
         # aiobotocore leaves aiohttp's redirects on, and this is the one place to reach its session.

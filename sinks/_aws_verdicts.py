@@ -62,7 +62,8 @@ AWS_CODES = codes(
             InvalidAction UnknownOperationException""",
         Meaning.REFUSED: """
             ValidationError ValidationException InvalidParameterValue InvalidParameterCombination InvalidQueryParameter
-            MalformedQueryString MissingParameter SerializationException RequestEntityTooLarge RequestTooLarge""",
+            InvalidParameterValueException MissingRequiredParameterException MalformedQueryString MalformedInput
+            MissingParameter SerializationException RequestEntityTooLarge RequestTooLarge""",
         Meaning.UNANSWERED: "InternalError InternalFailure InternalServerError ServiceUnavailable RequestTimeout",
     }
 )

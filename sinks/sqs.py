@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sinkwell.core import Observer
+    from sinkwell.core import DeadLetterTarget, Observer
 
 __all__ = ["AttributeValue", "AwsError", "AwsSession", "SqsAttribute", "SqsMessage", "SqsReceipt", "SqsSink"]
 
@@ -78,11 +78,11 @@ class SqsSink(Sink[object, SqsReceipt]):
         encode: Callable[[object], str | SqsMessage] | None = None,
         strict_order: bool = True,
         policy: Policy | None = None,
-        dead_letter: object = None,
+        dead_letter: DeadLetterTarget | None = None,
         observer: Observer | None = None,
     ) -> None:
         policy = policy or Policy()
-        in_url = _REGION.match(queue_url)
+        in_url = _REGION.match(str(queue_url))
         settings = AwsSettings(
             session=session,
             endpoint_url=endpoint_url,
