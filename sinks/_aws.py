@@ -13,7 +13,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
@@ -35,9 +35,6 @@ from ._aws_verdicts import Meaning, classify, meaning_of, short, without_secrets
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AsyncExitStack
-
-    from aiobotocore.awsrequest import AioAWSResponse
-    from botocore.awsrequest import AWSPreparedRequest
 
 MakesClient = Callable[..., AbstractAsyncContextManager[object]]
 
@@ -183,11 +180,10 @@ class _StraightSession(AIOHTTPSession):
     And it hands large bodies on as a stream: as bytes, aiohttp warns of them, which is an error where warnings are.
     """
 
-    async def send(self, request: AWSPreparedRequest) -> AioAWSResponse:
+    async def send(self, request: Any) -> Any:  # the stubs name the types of another library
         if isinstance(request.body, bytes) and len(request.body) > _LARGE_BYTES:
             request.body = io.BytesIO(request.body)
-        response: AioAWSResponse = await super().send(request)
-        return response
+        return await super().send(request)
 
     async def _get_session(self, proxy_url: str | None) -> aiohttp.ClientSession:
         # aiobotocore leaves aiohttp's redirects on, and this is the one place to reach its session.

@@ -185,11 +185,13 @@ class SqsDestination:
 
     async def _learn(self, queue: Queue) -> Queue:
         assert self._api is not None, "open makes the client"
-        names = ["MaximumMessageSize"]
+        names = ["QueueArn", "MaximumMessageSize"]
         if queue.is_fifo:  # of a standard queue, SQS calls the attribute unknown and refuses to answer
             names.append("ContentBasedDeduplication")
         answer = await self._api.get_queue_attributes(QueueUrl=queue.url, AttributeNames=names)
-        found = cast("_QueueAttributes", answer).get("Attributes") or {}
+        found = cast("_QueueAttributes", answer).get("Attributes")
+        if not found:  # every queue has an ARN: this is the empty dict that botocore makes of a garbled answer
+            raise AwsError(f"{queue}: the answer does not tell its attributes", code="Unanswered")
         known = Queue.read(queue.url, found)
         self._queues[queue.url] = known
         if queue.url == self._queue.url:

@@ -59,7 +59,7 @@ def test_attributes_count_against_the_limit() -> None:
         encode_message(dataclasses.replace(fits, body=fits.body + "a"), SMALL)
 
 
-@pytest.mark.parametrize("character", ["\x00", "\x08", "\x0b", "\x0c", "\x1f", "\ud800", "\udfff", "\ufffe", "\uffff"])
+@pytest.mark.parametrize("character", ["\x00", "\x08", "\x0b", "\x0c", "\x1f", "\ud800", "\ufffe", "\uffff"])
 @pytest.mark.parametrize("around", ["a", "é"])
 def test_a_character_that_sqs_forbids_is_refused_at_put(character: str, around: str) -> None:
     for record in (message(body=around + character), message(attributes={"k": around + character})):
