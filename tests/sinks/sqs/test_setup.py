@@ -148,7 +148,7 @@ def test_an_endpoint_that_could_leak_credentials_is_refused(url: str) -> None:
         ("http://localstack:4566", True),
     ],
 )
-def test_an_endpoint_is_https_or_on_this_machine_or_allowed(url: str, allow_http: bool) -> None:  # noqa: FBT001
+def test_an_endpoint_is_https_or_on_this_machine_or_allowed(url: str, allow_http: bool) -> None:
     assert check_endpoint(url, allow_http=allow_http).hostname
 
 
