@@ -1,0 +1,253 @@
+"""What AWS said, as verdicts: the table of error codes, and the strict reading of an answer that names entries.
+
+Before: an API call's answer or exception. After: one verdict for each entry of the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, TypeGuard, cast
+
+import aiohttp
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProxyConnectionError,
+    SSLError,
+    TokenRetrievalError,
+)
+
+from sinkwell.core import BatchRefused, Rejected, Retry, SinkwellError, Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Meaning(Enum):
+    """What an error code says of the whole request. Nothing was written, but in the last case."""
+
+    THROTTLED = "slow down and send it again"
+    CREDENTIALS = "send it again: credentials get refreshed, and clocks set right, while the service runs"
+    SETUP = "a person must mend it; sending again would be refused again"
+    REFUSED = "because of one record in it, which isn't named"
+    UNANSWERED = "nobody knows whether it was written"
+
+
+def codes(table: Mapping[Meaning, str]) -> dict[str, Meaning]:
+    """Turn a table of words by meaning into a look-up by code."""
+    return {code: meaning for meaning, words in table.items() for code in words.split()}
+
+
+# The codes that every AWS service shares: "Common errors" of the API references, and botocore's retry tables (1.44.5).
+AWS_CODES = codes(
+    {
+        Meaning.THROTTLED: """
+            Throttling ThrottlingException ThrottledException Throttled RequestThrottled RequestThrottledException
+            TooManyRequestsException RequestLimitExceeded BandwidthLimitExceeded SlowDown PriorRequestNotComplete
+            LimitExceededException""",
+        Meaning.CREDENTIALS: """
+            ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired RequestTimeTooSkewed
+            UnrecognizedClientException InvalidClientTokenId InvalidAccessKeyId InvalidToken AuthFailure
+            MissingAuthenticationToken MissingAuthenticationTokenException IncompleteSignature
+            IncompleteSignatureException InvalidSignatureException SignatureDoesNotMatch""",
+        Meaning.SETUP: """
+            AccessDenied AccessDeniedException NotAuthorized UnauthorizedOperation OptInRequired
+            InvalidAction UnknownOperationException""",
+        Meaning.REFUSED: """
+            ValidationError ValidationException InvalidParameterValue InvalidParameterCombination InvalidQueryParameter
+            InvalidParameterValueException MissingRequiredParameterException MalformedQueryString MalformedInput
+            MissingParameter SerializationException RequestEntityTooLarge RequestTooLarge""",
+        Meaning.UNANSWERED: "InternalError InternalFailure InternalServerError ServiceUnavailable RequestTimeout",
+    }
+)
+
+# Enough to tell what is wrong, whatever a server sends.
+_LONGEST_TEXT = 300
+
+
+class AwsError(SinkwellError):
+    """What AWS, or the way to it, said. It is the `__cause__` of a `DeliveryError`.
+
+    Attributes:
+        code: the service's error code, or the name of the client's exception if no answer came.
+        status: the HTTP status, if there was one.
+    """
+
+    def __init__(self, sentence: str, *, code: str, status: int | None = None) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.status = status
+
+
+def classify(error: Exception, known: Mapping[str, Meaning], what: str) -> Retry | Rejected | Unknown:
+    """Say what a failed call means for every entry it carried. `what` begins each sentence: "SQS queue 'orders'".
+
+    The cases: (1) AWS answered with an error; (2) nothing left this machine; (3) anything else, of which nobody
+    knows what it did.
+
+    Raises:
+        BatchRefused: nothing was written, because of one record that the answer does not name.
+    """
+    if isinstance(error, ClientError):
+        return _by_answer(error, known, what)
+    said = AwsError(f"{what}: {_unanswered(error)}", code=type(error).__name__)
+    said.__cause__ = without_secrets(error)
+    if isinstance(error, ParamValidationError):
+        raise BatchRefused from said
+    if isinstance(error, SSLError):
+        return Rejected(said)
+    return Retry(said) if was_not_sent(error) else Unknown(said)
+
+
+def was_not_sent(error: Exception) -> bool:
+    """Whether it is certain that the request never reached a server.
+
+    `EndpointConnectionError` alone does not say so, in spite of its text: a server that reads the whole request and
+    then resets the connection causes it too. What aiohttp said is inside.
+    """
+    if isinstance(error, EndpointConnectionError):
+        return isinstance(error.kwargs.get("error"), aiohttp.ClientConnectorError)
+    if isinstance(error, ProxyConnectionError):
+        return isinstance(error.kwargs.get("error"), aiohttp.ClientProxyConnectionError)
+    return isinstance(
+        error,
+        ConnectTimeoutError
+        | SSLError
+        | NoCredentialsError
+        | PartialCredentialsError
+        | CredentialRetrievalError
+        | TokenRetrievalError,
+    )
+
+
+def meaning_of(error: ClientError, known: Mapping[str, Meaning]) -> tuple[Meaning, str, int | None]:
+    """Return what AWS's answer means, its code without the old prefix, and its HTTP status."""
+    status = _part(error, "ResponseMetadata").get("HTTPStatusCode")
+    status = status if isinstance(status, int) else None
+    said = _part(error, "Error")
+    # SQS and others speak two dialects at once: `Code` is the older name, `QueryErrorCode` the newer.
+    names = [_bare(name) for name in (said.get("Code"), said.get("QueryErrorCode")) if isinstance(name, str)]
+    meaning = next((known[name] for name in names if name in known), None)
+    return meaning or _by_status(status), names[0] if names else "no code", status
+
+
+def throttled(code: str, known: Mapping[str, Meaning]) -> bool:
+    """Whether an entry's own error code asks for a lower pace."""
+    return known.get(_bare(code)) is Meaning.THROTTLED
+
+
+def without_secrets(error: BaseException) -> BaseException:
+    """Strip an exception of a foreign library of what may show payloads, tokens or signatures.
+
+    That is its frames' variables, and the signed request that some of botocore's exceptions carry.
+    """
+    link: BaseException | None = error
+    for _ in range(10):  # a chain of causes may be a ring
+        if link is None:
+            break
+        link.__traceback__ = None
+        for name in ("request", "response"):
+            if isinstance(link, BotoCoreError) and getattr(link, name, None) is not None:
+                setattr(link, name, None)
+        link = link.__cause__ or link.__context__
+    return error
+
+
+def entries_named(answer: object, count: int) -> list[Mapping[str, object] | None]:
+    """Read an answer with `Successful` and `Failed` strictly: what it says of the entries with the ids "0", "1", ...
+
+    An entry that is in neither list, in both or twice is `None`: the answer does not tell what became of it. So is
+    every entry of an answer that is cut short: botocore turns a garbled one into an empty dict, without an error.
+    """
+    said: list[Mapping[str, object] | None] = [None] * count
+    places = {str(index): index for index in range(count)}
+    seen: set[int] = set()
+    for item in _items(answer):
+        entry_id = item.get("Id")
+        place = places.get(entry_id) if isinstance(entry_id, str) else None
+        if place is None:
+            continue
+        said[place] = None if place in seen else item
+        seen.add(place)
+    return said
+
+
+def words_of(error: ClientError) -> str:
+    """Return AWS's message. Not for `Meaning.CREDENTIALS`: it quotes the signed request, session token included."""
+    return short(_part(error, "Error").get("Message", ""))
+
+
+def _part(error: ClientError, name: str) -> Mapping[str, object]:
+    response: object = error.response  # None from some of botocore's own subclasses
+    part = response.get(name) if is_mapping(response) else None
+    return part if is_mapping(part) else {}
+
+
+def is_mapping(value: object) -> TypeGuard[Mapping[str, object]]:
+    """Whether a part of an answer has fields."""
+    return isinstance(value, Mapping)
+
+
+def short(text: object) -> str:
+    """Return a server's words, bounded and on one line."""
+    return " ".join(str(text).split())[:_LONGEST_TEXT]
+
+
+def _items(answer: object) -> Iterable[Mapping[str, object]]:
+    if not is_mapping(answer):
+        return
+    for name in ("Successful", "Failed"):
+        listed = answer.get(name)
+        for item in cast("list[object]", listed) if isinstance(listed, list) else ():
+            if is_mapping(item):
+                yield {**item, "Delivered": name == "Successful"}
+
+
+def _by_answer(error: ClientError, known: Mapping[str, Meaning], what: str) -> Retry | Rejected | Unknown:
+    meaning, code, status = meaning_of(error, known)
+    words = "" if meaning is Meaning.CREDENTIALS else f": {words_of(error)}"
+    said = AwsError(f"{what} answered {short(code)} (HTTP {status}){words}", code=code, status=status)
+    if meaning is not Meaning.CREDENTIALS:
+        said.__cause__ = without_secrets(error)
+    match meaning:
+        case Meaning.THROTTLED:
+            return Retry(said, throttled=True)
+        case Meaning.CREDENTIALS:
+            return Retry(said)
+        case Meaning.SETUP:
+            return Rejected(said)
+        case Meaning.REFUSED:
+            raise BatchRefused from said
+        case Meaning.UNANSWERED:
+            return Unknown(said)
+
+
+def _by_status(status: int | None) -> Meaning:
+    """Judge an answer whose code nobody knows: a service's new one, or a proxy's page."""
+    if status == 429:  # noqa: PLR2004 - the number is the name
+        return Meaning.THROTTLED
+    if status in (401, 403, 404, 405, 407):
+        return Meaning.SETUP
+    # A refusal costs a few more requests than a rejection and never takes the innocent along.
+    return Meaning.REFUSED if status is not None and 400 <= status < 500 and status != 408 else Meaning.UNANSWERED  # noqa: PLR2004 - as above
+
+
+def _bare(code: str) -> str:
+    return code.rpartition("#")[2].removeprefix("AWS.SimpleQueueService.")
+
+
+def _unanswered(error: Exception) -> str:
+    if isinstance(error, ParamValidationError):
+        return "the client library refused to send the request"
+    if isinstance(error, SSLError):
+        return "the server's certificate, or its TLS, is not to be trusted"
+    if was_not_sent(error):
+        return f"could not be reached ({type(error).__name__})"
+    return f"no answer that can be read ({type(error).__name__})"

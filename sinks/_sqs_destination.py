@@ -1,0 +1,264 @@
+"""How a `Sink` speaks SQS. Before: the core's batch. After: `SendMessageBatch`, and one verdict for each message."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypedDict, cast
+
+from sinkwell.core import (
+    Batch,
+    BatchRefused,
+    ConfigError,
+    Delivered,
+    Encoded,
+    InvalidRecord,
+    Limits,
+    Policy,
+    Receipt,
+    Rejected,
+    Retry,
+    Unknown,
+    Verdict,
+)
+
+from ._aws import AwsSettings, open_client, setup_problem
+from ._aws_verdicts import AWS_CODES, AwsError, Meaning, classify, codes, entries_named, short, throttled
+from ._sqs_message import (
+    MAX_BATCH_BYTES,
+    Queue,
+    SqsMessage,
+    choose_deduplication_id,
+    encode_body,
+    encode_message,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+MAX_RECORDS = 10
+"""SendMessageBatch (SQS API reference, November 2026): ten entries, and 1,048,576 bytes of all together."""
+
+# SQS forgets a deduplication id after five minutes ("Exactly-once processing", developer guide, November 2026); the
+# margin is for the last attempt's time on the way and for clocks.
+_FIFO_DELIVERY_TIMEOUT = 290.0
+
+# SQS's own codes, by both of their names, beside those of all AWS services. Sources: the service's model (botocore
+# 1.44.5) and the API reference; for throttled FIFO queues, "Troubleshooting FIFO throttling" (developer guide).
+SQS_CODES = AWS_CODES | codes(
+    {
+        Meaning.THROTTLED: "OverLimit KmsThrottled KMS.ThrottlingException",
+        Meaning.SETUP: """
+            NonExistentQueue QueueDoesNotExist QueueDeletedRecently InvalidAddress InvalidSecurity UnsupportedOperation
+            KmsAccessDenied KmsDisabled KmsInvalidKeyUsage KmsInvalidState KmsNotFound KmsOptInRequired
+            KMS.AccessDeniedException KMS.DisabledException KMS.InvalidKeyUsageException KMS.InvalidStateException
+            KMS.NotFoundException KMS.OptInRequired""",
+        Meaning.REFUSED: """
+            TooManyEntriesInBatchRequest EmptyBatchRequest BatchEntryIdsNotDistinct InvalidBatchEntryId
+            BatchRequestTooLong InvalidMessageContents InvalidAttributeValue InvalidAttributeName""",
+    }
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class SqsReceipt(Receipt):
+    """SQS has the message.
+
+    Attributes:
+        message_id: SQS's own id of it.
+        sequence_number: its place in a FIFO queue, which grows within a group; `None` for standard queues.
+    """
+
+    message_id: str
+    sequence_number: str | None = None
+
+
+class SqsApi(Protocol):
+    """The two calls the sink makes. A faster way to send replaces the client by offering the same."""
+
+    async def send_message_batch(self, *, QueueUrl: str, Entries: Sequence[Mapping[str, object]]) -> object:  # noqa: N803 - AWS's names
+        """Send up to ten messages."""
+        ...
+
+    async def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: Sequence[str]) -> object:  # noqa: N803 - AWS's names
+        """Read what a queue demands."""
+        ...
+
+
+class SqsDestination:
+    """Speaks SQS for a `Sink`: one request a `write`, one client for all of them."""
+
+    def __init__(
+        self,
+        queue_url: str,
+        *,
+        settings: AwsSettings,
+        policy: Policy,
+        encode: Callable[[object], object],
+        strict_order: bool,
+    ) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._encode = encode
+        # The target of a message that names none.
+        self._queue = _named(queue_url, ConfigError)
+        # Every queue whose attributes were read. Others are read by the first write to them.
+        self._queues: dict[str, Queue] = {}
+        self._stack = AsyncExitStack()
+        self._api: SqsApi | None = None
+        self.name = f"sqs:{self._queue.name}"
+        self.limits = Limits(
+            records=MAX_RECORDS, bytes=MAX_BATCH_BYTES, keys_repeat=not strict_order, retry_unknown=True
+        )
+        if problem := self._retries_too_long(self._queue):
+            raise ConfigError(problem)
+
+    def __repr__(self) -> str:
+        """Return its name: settings may hold credentials."""
+        return f"<SqsDestination {self.name}>"
+
+    async def open(self) -> None:
+        """Make the client and read the queue's attributes.
+
+        A queue that is only slow or busy is read by the first write instead.
+
+        Raises:
+            ConfigError: the queue is missing, out of reach, or not for these credentials.
+        """
+        self._api = cast("SqsApi", await open_client(self._stack, "sqs", self._settings, self._policy))
+        problem: ConfigError | None = None
+        try:
+            await self._learn(self._queue)
+        except Exception as error:  # noqa: BLE001 - every one is judged, and none keeps its frames
+            problem = setup_problem(error, SQS_CODES, str(self._queue))
+        if problem is not None:
+            raise problem
+
+    def encode(self, record: object, /) -> Encoded:
+        """Check a record and count it as SQS does: UTF-8 of the body, and of each attribute's name, type and value.
+
+        Raises:
+            InvalidRecord: SQS would refuse it.
+        """
+        queue = self._queue
+        if not isinstance(record, (str, SqsMessage)):
+            record = self._converted(record)
+        if isinstance(record, str):
+            if not queue.is_fifo:
+                return encode_body(record, queue)
+            record = SqsMessage(record)
+        if record.queue_url is not None and record.queue_url != queue.url:
+            queue = self._queues.get(record.queue_url) or _named(record.queue_url, InvalidRecord)
+            if problem := self._retries_too_long(queue):
+                raise InvalidRecord(problem)
+        return encode_message(record, queue)
+
+    async def write(self, batch: Batch, /) -> list[Verdict[SqsReceipt]]:
+        """Send one request.
+
+        Raises:
+            BatchRefused: SQS refused all of it because of one message.
+        """
+        url = str(batch.target)
+        queue = self._queues.get(url)
+        if queue is None:
+            try:
+                queue = await self._learn(Queue.unread(url))
+            except Exception as error:  # noqa: BLE001 - as in `open`
+                return [_before_sending(error, url)] * len(batch)
+        entries: list[dict[str, object]] = []
+        for index, payload in enumerate(batch.payloads):
+            choose_deduplication_id(payload, queue)
+            entries.append({"Id": str(index), **payload})
+        assert self._api is not None, "write comes after open"
+        try:
+            answer = await self._api.send_message_batch(QueueUrl=url, Entries=entries)
+        except Exception as error:  # noqa: BLE001 - whatever a client raises, it is about these entries
+            return [classify(error, SQS_CODES, str(queue))] * len(batch)
+        said = entries_named(answer, len(batch))
+        return [_verdict(item, entry.attempts, queue) for item, entry in zip(said, batch.entries, strict=True)]
+
+    async def aclose(self) -> None:
+        """Close the client and its connections."""
+        self._api = None
+        await self._stack.aclose()
+
+    async def _learn(self, queue: Queue) -> Queue:
+        assert self._api is not None, "open makes the client"
+        names = ["QueueArn", "MaximumMessageSize"]
+        if queue.is_fifo:  # of a standard queue, SQS calls the attribute unknown and refuses to answer
+            names.append("ContentBasedDeduplication")
+        answer = await self._api.get_queue_attributes(QueueUrl=queue.url, AttributeNames=names)
+        found = cast("_QueueAttributes", answer).get("Attributes")
+        if not found:  # every queue has an ARN: this is the empty dict that botocore makes of a garbled answer
+            raise AwsError(f"{queue}: the answer does not tell its attributes", code="Unanswered")
+        known = Queue.read(queue.url, found)
+        self._queues[queue.url] = known
+        if queue.url == self._queue.url:
+            self._queue = known
+        return known
+
+    def _converted(self, record: object) -> str | SqsMessage:
+        if isinstance(record, (bytes, bytearray, memoryview)):
+            raise InvalidRecord(f"{self._queue} takes text, not bytes: decode them, or send them as Base64")
+        try:
+            converted = self._encode(record)
+        except InvalidRecord:
+            raise
+        except Exception as error:
+            raise InvalidRecord(f"encode= failed ({type(error).__name__}) for a {type(record).__name__}") from error
+        if not isinstance(converted, (str, SqsMessage)):
+            raise InvalidRecord(f"encode= must return str or SqsMessage, not {type(converted).__name__}")
+        return converted
+
+    def _retries_too_long(self, queue: Queue) -> str | None:
+        if not queue.is_fifo or self._policy.delivery_timeout <= _FIFO_DELIVERY_TIMEOUT:
+            return None
+        return (
+            f"delivery_timeout ({self._policy.delivery_timeout!r}) must not be above {_FIFO_DELIVERY_TIMEOUT!r} "
+            f"for {queue}: SQS recognises a repeated message for five minutes only"
+        )
+
+
+class _QueueAttributes(TypedDict, total=False):
+    Attributes: Mapping[str, str]
+
+
+def _named(queue_url: object, error: type[ConfigError | InvalidRecord]) -> Queue:
+    if not isinstance(queue_url, str) or not queue_url.startswith(("https://", "http://")):
+        raise error("queue_url must be the queue's URL, as https://sqs.eu-west-1.amazonaws.com/123456789012/orders")
+    return Queue.unread(queue_url)
+
+
+def _before_sending(error: Exception, url: str) -> Retry | Rejected:
+    """Judge a failure to read a queue's attributes: the messages themselves were not sent."""
+    try:
+        verdict = classify(error, SQS_CODES, str(Queue.unread(url)))
+    except BatchRefused as refused:
+        return Rejected(refused.__cause__ or refused)
+    return Retry(verdict.error) if isinstance(verdict, Unknown) else verdict
+
+
+def _verdict(item: Mapping[str, object] | None, attempts: int, queue: Queue) -> Verdict[SqsReceipt]:
+    """Judge one entry by what the answer says of it.
+
+    The cases: (1) nothing, or nothing clear; (2) it is in the queue; (3) it is not, and not by its own fault, or the
+    queue's key service asks for patience; (4) it is not and never will be.
+    """
+    if item is None:
+        return Unknown(AwsError(f"{queue}: the answer does not tell what became of the message", code="Unanswered"))
+    if item["Delivered"]:
+        message_id, number = item.get("MessageId"), item.get("SequenceNumber")
+        if not isinstance(message_id, str):
+            return Unknown(AwsError(f"{queue}: the answer has no id for the message", code="Unanswered"))
+        return Delivered(
+            SqsReceipt(
+                message_id=message_id, sequence_number=number if isinstance(number, str) else None, attempts=attempts
+            )
+        )
+    code = short(item.get("Code", "no code"))
+    said = AwsError(f"{queue} refused a message ({code}): {short(item.get('Message', ''))}", code=code)
+    slow = throttled(code, SQS_CODES)
+    if slow or item.get("SenderFault") is not True:
+        return Retry(said, throttled=slow)
+    return Rejected(said)
