@@ -1,0 +1,135 @@
+"""Getting to the server: a URI that no repr shows, TLS that is verified unless told otherwise, and a pool."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import parse_qs, urlsplit
+
+from sinkwell.core import ConfigError
+
+from ._extras import needs_extra
+
+with needs_extra("postgres"):
+    import asyncpg
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from asyncpg.pool import PoolConnectionProxy
+    from pydantic import SecretStr
+
+    Mode: TypeAlias = Literal["disable", "prefer", "allow", "require", "verify-ca", "verify-full"]
+    Tls: TypeAlias = ssl.SSLContext | Mode | bool | None
+    Connection: TypeAlias = PoolConnectionProxy[asyncpg.Record]
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+
+# Closed after so long without use, before a firewall forgets it in silence.
+_IDLE_SECONDS: Final = 300.0
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Dsn:
+    """A connection URI. It may hold a password, so only `reveal` gives it away; no repr and no message do.
+
+    Args:
+        uri: `postgresql://user:password@host:port/database?sslmode=...`; what it leaves out, asyncpg takes from
+            libpq's `PG*` variables.
+    """
+
+    __slots__ = ("_uri",)
+
+    def __init__(self, uri: str | SecretStr) -> None:
+        self._uri = uri if isinstance(uri, str) else uri.get_secret_value()
+
+    def __repr__(self) -> str:
+        return "Dsn(**********)"
+
+    def reveal(self) -> str:
+        """Return the URI."""
+        return self._uri
+
+    def problem(self) -> str | None:
+        """Tell in a sentence, without any part of the URI, why it can't be one."""
+        try:
+            scheme = urlsplit(self._uri).scheme
+            self._ports_and_hosts()
+        except ValueError:
+            return "dsn is not a URI that can be read: percent-encode the special characters of its password"
+        if scheme not in ("postgresql", "postgres"):
+            return "dsn must begin with postgresql://"
+        return None
+
+    def _ports_and_hosts(self) -> list[str]:
+        """Return the hosts, empty for a unix socket; several are separated by commas, IPv6 stands in brackets."""
+        parts = urlsplit(self._uri)
+        query = parse_qs(parts.query)
+        netloc = parts.netloc.rpartition("@")[2]
+        hosts = netloc.split(",") if netloc else ",".join(query.get("host", [])).split(",")
+        return [_host_of(host) for host in hosts]
+
+    def tls(self) -> Tls:
+        """Choose TLS: (1) what the URI says, (2) none needed on this machine, (3) verified, host name included."""
+        query = parse_qs(urlsplit(self._uri).query)
+        if "sslmode" in query:
+            return None
+        if "sslrootcert" in query:
+            return "verify-full"
+        if all(host in _LOOPBACK or host.startswith("/") for host in self._ports_and_hosts()):
+            return None
+        return ssl.create_default_context()
+
+
+def _host_of(place: str) -> str:
+    if place.startswith("["):
+        return place[1:].partition("]")[0]
+    return place.partition(":")[0].replace("%2F", "/").replace("%2f", "/")
+
+
+async def _leave_as_it_is(_connection: object) -> None:
+    """Spare asyncpg's reset, a round trip: we set nothing on a connection that the next batch could see."""
+
+
+async def open_pool(dsn: Dsn, *, size: int, timeout: float, tls: Tls) -> Pool:  # noqa: ASYNC109 - of each connect, for ever
+    """Connect once, to know that it works, and return a pool that makes the rest when needed.
+
+    Raises:
+        ConfigError: nothing can be reached, or it refuses us; without any part of the URI's password.
+    """
+    problem = ""
+    cause: Exception | None = None
+    try:
+        return await asyncpg.create_pool(
+            dsn.reveal(),
+            min_size=1,
+            max_size=size,
+            max_inactive_connection_lifetime=_IDLE_SECONDS,
+            command_timeout=None,
+            timeout=timeout,
+            ssl=dsn.tls() if tls is None else tls,
+            reset=_leave_as_it_is,
+        )
+    except (asyncpg.InterfaceError, ValueError) as error:
+        # Its text may quote the URI.
+        problem = f"asyncpg can't use the dsn ({type(error).__name__})"
+    except (asyncpg.PostgresError, OSError) as error:
+        cause = bare(error)
+        problem = f"can't connect to PostgreSQL: {type(error).__name__}: {error}"
+    # Raised out here, with bare errors: asyncpg's frames hold the password.
+    raise ConfigError(problem) from cause
+
+
+def bare(error: Exception) -> Exception:
+    """Take the frames from an error and from those it came of: locals of asyncpg's hold passwords and rows.
+
+    Also takes the server's detail, which quotes the row.
+    """
+    seen: BaseException | None = error
+    for _ in range(8):
+        if seen is None:
+            break
+        seen.__traceback__ = None
+        if isinstance(seen, asyncpg.PostgresError):
+            vars(seen)["detail"] = None
+        seen = seen.__cause__ or seen.__context__
+    return error

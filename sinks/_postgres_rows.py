@@ -1,0 +1,132 @@
+"""One row on its way into a batch: paired with the columns, checked, measured. Before: `put`. After: the core."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, Any, Final
+
+from sinkwell.core import Encoded, InvalidRecord
+
+from ._postgres_types import Check, is_mapping, is_series, rule_of, type_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ._postgres_table import Column, Table
+
+# Combinations of types are few unless many columns are nullable: then old ones are worked out again when needed.
+_MOST_PLANS: Final = 1_000
+# COPY's bytes: the number of fields before a row, the length before each field.
+_ROW_BYTES: Final = 2
+_FIELD_BYTES: Final = 4
+
+Values = tuple[Any, ...]
+Plan = tuple[int, tuple[tuple[int, Check], ...], tuple[int, ...]]
+"""For one combination of types: the fixed bytes, the checks by position, and where a copy must be taken."""
+
+
+class RowEncoder:
+    """Turns rows into tuples in the columns' order, for one reading of the table."""
+
+    def __init__(self, table: Table, *, unchecked: frozenset[str] = frozenset()) -> None:
+        self._table = table
+        self._columns = table.columns
+        self._names = tuple(column.name for column in table.columns)
+        self._rules = tuple(rule_of(column, unchecked=unchecked) for column in table.columns)
+        # By the tuple of a row's types; whatever is in here was accepted.
+        self._plans: dict[tuple[type, ...], Plan] = {}
+        # By dataclass; whatever is in here has exactly the columns as its fields.
+        self._getters: dict[type, Callable[[Any], Values]] = {}
+        self._by_name = _several(itemgetter, self._names)
+
+    def __call__(self, record: object) -> Encoded:
+        """Check and measure one row.
+
+        Raises:
+            InvalidRecord: it does not fit the columns; the column and the types are named, never the value.
+        """
+        row: Values = record if type(record) is tuple else self._values(record)  # pyright: ignore[reportUnknownVariableType] - of anything
+        kinds = (*map(type, row),)
+        plan = self._plans.get(kinds)
+        if plan is None:
+            plan = self._plan(kinds)
+        size, checks, mutable = plan
+        index = 0
+        try:
+            for index, check in checks:
+                size += check(row[index])
+        except ValueError as problem:
+            raise _refused_value(self._columns[index], kinds[index], problem) from None
+        if mutable:
+            row = tuple(bytes(value) if at in mutable else value for at, value in enumerate(row))
+        return Encoded(row, size)
+
+    def _values(self, record: object) -> Values:
+        """Put the values in the columns' order: (1) a dict, (2) a list or any tuple, (3) a dataclass."""
+        if is_mapping(record):
+            return self._of_mapping(record)
+        if is_series(record):
+            return tuple(record)
+        kind = type_of(record)
+        getter = self._getters.get(kind)
+        if getter is None:
+            if not is_dataclass(kind):
+                raise InvalidRecord(f"a row is a tuple, a list, a dict or a dataclass, and not {kind.__qualname__}")
+            self._require_names({field.name for field in fields(kind)}, kind.__qualname__)
+            getter = self._getters[kind] = _several(attrgetter, self._names)
+        return getter(record)
+
+    def _of_mapping(self, record: Mapping[Any, Any]) -> Values:
+        if len(record) == len(self._names):
+            try:
+                return self._by_name(record)
+            except KeyError:
+                pass  # told below, with every name
+        self._require_names(set(record), "the row")
+        return self._by_name(record)
+
+    def _require_names(self, names: set[Any], what: str) -> None:
+        """Refuse a row whose names are not exactly the columns: nothing is left to a default or dropped in silence."""
+        missing = [name for name in self._names if name not in names]
+        unknown = sorted((repr(name) for name in names.difference(self._names) if isinstance(name, str)), key=str)
+        if missing:
+            raise InvalidRecord(f"{what} has no value for column {', '.join(map(repr, missing))}")
+        if len(names) > len(self._names):
+            raise InvalidRecord(f"{what} has values that no column takes: {', '.join(unknown) or 'unnamed ones'}")
+
+    def _plan(self, kinds: tuple[type, ...]) -> Plan:
+        if len(kinds) != len(self._columns):
+            raise InvalidRecord(f"the row has {len(kinds)} values for {len(self._columns)} columns")
+        size = _ROW_BYTES + _FIELD_BYTES * len(kinds)
+        checks: list[tuple[int, Check]] = []
+        for index, (kind, column, rule) in enumerate(zip(kinds, self._columns, self._rules, strict=True)):
+            if kind is type(None):
+                if not column.nullable:
+                    raise InvalidRecord(f"column {column.name!r} is NOT NULL, and COPY applies no default to None")
+                continue
+            if not rule.takes(kind):
+                raise InvalidRecord(f"column {column.name!r} is {column.type} and does not take {kind.__qualname__}")
+            size += rule.size
+            check = rule.check_of(kind)
+            if check is not None:
+                checks.append((index, check))
+        mutable = tuple(index for index, kind in enumerate(kinds) if issubclass(kind, (bytearray, memoryview)))
+        if len(self._plans) >= _MOST_PLANS:
+            self._plans.clear()
+        plan = self._plans[kinds] = (size, tuple(checks), mutable)
+        return plan
+
+
+def _refused_value(column: Column, kind: type, problem: ValueError) -> InvalidRecord:
+    return InvalidRecord(
+        f"column {column.name!r} is {column.type} and does not take {kind.__qualname__} that {problem}"
+    )
+
+
+def _several(getter: Any, names: tuple[str, ...]) -> Callable[[Any], Values]:
+    """Make an itemgetter or attrgetter that gives a tuple also for a single name."""
+    if len(names) > 1:
+        return getter(*names)  # type: ignore[no-any-return]
+    get = getter(*names)
+    return lambda record: (get(record),)
