@@ -1,0 +1,50 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.servers.postgres import PostgresServer
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_example(name: str, **environment: str) -> str:
+    finished = subprocess.run(
+        [sys.executable, ROOT / "examples" / f"{name}.py"],
+        env=os.environ | environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def test_the_orders_service_delivers_every_order_through_a_failing_sqs() -> None:
+    assert run_example("orders_service").startswith("100 orders, 100 messages in the queue")
+
+
+def test_the_rows_example_names_the_bad_rows_and_delivers_their_neighbours(postgres_server: "PostgresServer") -> None:
+    assert "9,999 rows are there" in run_example("rows_stream", SINKWELL_POSTGRES_DSN=postgres_server.dsn)
+
+
+def test_every_example_is_run_by_a_test_here() -> None:
+    tested = set(re.findall(r'run_example\("(\w+)"', Path(__file__).read_text()))
+
+    assert {file.stem for file in (ROOT / "examples").glob("*.py")} == tested
+
+
+@pytest.mark.parametrize("page", ["README.md", "DESIGN.md"])
+def test_what_a_page_quotes_from_an_example_is_what_the_example_says(page: str) -> None:
+    quotes = re.findall(r"<!-- from (\S+) -->\n```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+    assert quotes or page != "README.md"
+    for file, quote in quotes:
+        assert quote in (ROOT / file).read_text()
