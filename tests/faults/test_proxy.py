@@ -1,4 +1,6 @@
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from typing import TypeAlias
 
@@ -16,6 +18,10 @@ class Echo:
         self.received = b""
         self.segments: list[int] = []
         self.endings: asyncio.Queue[str] = asyncio.Queue()
+
+    async def ending(self) -> str:
+        async with asyncio.timeout(5):
+            return await self.endings.get()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ending = "closed"
@@ -39,7 +45,7 @@ def echo() -> Echo:
 @pytest.fixture
 async def proxy(echo: Echo) -> AsyncIterator[FaultProxy]:
     server = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
-    async with server, FaultProxy.to(*server.sockets[0].getsockname()) as proxy, asyncio.timeout(10):
+    async with server, FaultProxy.to(*server.sockets[0].getsockname()) as proxy:
         yield proxy
 
 
@@ -50,11 +56,16 @@ async def ends(proxy: FaultProxy) -> AsyncIterator[Ends]:
     writer.transport.abort()
 
 
+async def read(ends: Ends, size: int) -> bytes:
+    async with asyncio.timeout(5):
+        return await ends[0].readexactly(size)
+
+
 async def seconds_to_echo(ends: Ends, data: bytes) -> float:
     loop = asyncio.get_running_loop()
     start = loop.time()
     ends[1].write(data)
-    assert await ends[0].readexactly(len(data)) == data
+    assert await read(ends, len(data)) == data
     return loop.time() - start
 
 
@@ -77,8 +88,8 @@ async def test_without_faults_every_byte_passes_and_is_counted(proxy: FaultProxy
 async def test_the_end_of_a_stream_passes(ends: Ends, echo: Echo) -> None:
     ends[1].write(b"last")
     ends[1].write_eof()
+    assert await echo.ending() == "closed"
     assert await ends[0].read() == b"last"
-    assert await echo.endings.get() == "closed"
 
 
 async def test_latency_delays_each_way_by_itself(proxy: FaultProxy, ends: Ends) -> None:
@@ -108,8 +119,8 @@ async def test_reset_reaches_both_sides_as_rst(proxy: FaultProxy, ends: Ends, ec
     await seconds_to_echo(ends, b"x")
     proxy.reset()
     with pytest.raises(ConnectionResetError):
-        await ends[0].read()
-    assert await echo.endings.get() == "reset"
+        await read(ends, 1)
+    assert await echo.ending() == "reset"
     assert proxy.open_connections == 0
 
 
@@ -122,9 +133,13 @@ async def test_a_half_open_connection_takes_bytes_and_gives_no_answer(
     assert (proxy.up.bytes_swallowed, proxy.up.bytes_passed, echo.received) == (4, 0, b"")
 
 
-async def test_half_open_hides_even_the_death_of_the_client(proxy: FaultProxy, ends: Ends, echo: Echo) -> None:
+@pytest.mark.parametrize("linger", [struct.pack("ii", 0, 0), struct.pack("ii", 1, 0)], ids=["fin", "rst"])
+async def test_half_open_hides_even_the_death_of_the_client(
+    proxy: FaultProxy, ends: Ends, echo: Echo, linger: bytes
+) -> None:
     await seconds_to_echo(ends, b"x")
     proxy.up.swallow = True
+    ends[1].get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     ends[1].transport.abort()
     await asyncio.sleep(0.05)
     assert echo.endings.empty()
@@ -143,7 +158,7 @@ async def test_held_bytes_come_in_order_when_released(proxy: FaultProxy, ends: E
     assert await is_silent(ends[0])
     ends[1].write(b"b")
     proxy.down.release()
-    assert await ends[0].readexactly(2) == b"ab"
+    assert await read(ends, 2) == b"ab"
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 10])
@@ -152,23 +167,31 @@ async def test_a_cut_up_lets_exactly_so_many_bytes_reach_the_server(
 ) -> None:
     proxy.up.cut_after(count)
     ends[1].write(b"0123456789")
-    assert await echo.endings.get() == "reset"
+    assert await echo.ending() == "reset"
     assert echo.received == b"0123456789"[:count]
 
 
 async def test_a_cut_down_lets_exactly_so_many_bytes_reach_the_client(proxy: FaultProxy, ends: Ends) -> None:
     proxy.down.cut_after(7)
     ends[1].write(b"0123456789")
-    assert await ends[0].readexactly(7) == b"0123456"
+    assert await read(ends, 7) == b"0123456"
     with pytest.raises(ConnectionResetError):
-        await ends[0].readexactly(1)
+        await read(ends, 1)
+
+
+async def test_a_cut_loses_none_of_the_bytes_before_it(proxy: FaultProxy, ends: Ends) -> None:
+    proxy.down.cut_after(3_000_000)
+    ends[1].write(b"x" * 4_000_000)
+    assert len(await read(ends, 3_000_000)) == 3_000_000
+    with pytest.raises(ConnectionResetError):
+        await read(ends, 1)
 
 
 async def test_a_cut_counts_over_several_writes_and_happens_once(proxy: FaultProxy, ends: Ends, echo: Echo) -> None:
     proxy.up.cut_after(6)
     await seconds_to_echo(ends, b"01234")
     ends[1].write(b"56789")
-    assert await echo.endings.get() == "reset"
+    assert await echo.ending() == "reset"
     assert echo.received == b"012345"
     again = await asyncio.open_connection(proxy.host, proxy.port)
     await seconds_to_echo(again, b"0123456789")
@@ -191,7 +214,7 @@ async def test_a_request_is_lost_when_its_pattern_passes(proxy: FaultProxy, ends
     proxy.up.when(b"COMMIT", proxy.reset)
     await seconds_to_echo(ends, b"BEGIN; COM")
     ends[1].write(b"ME; INSERT; COMMIT;")
-    assert await echo.endings.get() == "reset"
+    assert await echo.ending() == "reset"
     assert echo.received == b"BEGIN; COMME; INSERT; "
 
 
@@ -201,7 +224,7 @@ async def test_an_answer_is_lost_when_the_pattern_of_its_request_passes(
     proxy.up.when(b"COMMIT", lambda: proxy.down.cut_after(0))
     ends[1].write(b"COMMIT")
     with pytest.raises(ConnectionResetError):
-        await ends[0].readexactly(1)
+        await read(ends, 1)
     assert echo.received == b"COMMIT"
 
 
@@ -224,10 +247,10 @@ async def test_heal_ends_every_fault(proxy: FaultProxy, ends: Ends) -> None:
 
 async def test_a_server_that_is_down_shows_as_a_reset() -> None:
     async with FaultProxy.to("127.0.0.1", 1) as nobody:
-        reader, writer = await asyncio.open_connection(nobody.host, nobody.port)
+        ends = await asyncio.open_connection(nobody.host, nobody.port)
         with pytest.raises(ConnectionResetError):
-            await reader.readexactly(1)
-        writer.close()
+            await read(ends, 1)
+        ends[1].close()
 
 
 async def test_leaving_the_proxy_ends_its_connections_and_tasks(echo: Echo) -> None:
@@ -237,6 +260,6 @@ async def test_leaving_the_proxy_ends_its_connections_and_tasks(echo: Echo) -> N
             ends = await asyncio.open_connection(proxy.host, proxy.port)
             await seconds_to_echo(ends, b"x")
         ends[1].close()
-        await echo.endings.get()
+        await echo.ending()
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before

@@ -5,7 +5,6 @@ import urllib.request
 from pathlib import Path
 from typing import ClassVar
 
-from localstack.init import create_tables
 from tests.servers.java import all_jars, java
 from tests.servers.server import Server, installed
 
@@ -43,4 +42,6 @@ class DynamoDBLocalServer(Server):
             return "TableNames" in json.load(response)
 
     def furnish(self) -> None:
+        from localstack.init import create_tables  # noqa: PLC0415 - boto3 is needed for this server only
+
         create_tables(self.url)

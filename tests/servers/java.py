@@ -9,7 +9,10 @@ from tests.servers.process import ServerFailed
 def java(
     jars: str, main: str, *arguments: str, folder: Path, max_heap: str, properties: tuple[str, ...] = ()
 ) -> list[str]:
-    """A `java` command that unpacks its native libraries in `folder`; the quick compiler and the serial collector start fastest and need least."""
+    """A `java` command that unpacks its native libraries in `folder`.
+
+    The quick compiler and the serial collector start fastest and need least.
+    """
     program = shutil.which("java")
     if program is None:
         raise ServerFailed("java is not on this machine: run tests/servers/setup")

@@ -5,7 +5,6 @@ import urllib.request
 from pathlib import Path
 from typing import ClassVar
 
-from localstack.init import create_messaging
 from tests.servers.server import Server, installed
 
 _PINS = Path(__file__).parent / "localstack" / "requirements.txt"
@@ -52,4 +51,6 @@ class LocalStackServer(Server):
         return {services[name] for name in ("sqs", "sns")} <= {"running", "available"}
 
     def furnish(self) -> None:
+        from localstack.init import create_messaging  # noqa: PLC0415 - boto3 is needed for this server only
+
         create_messaging(self.url)
