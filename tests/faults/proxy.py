@@ -95,7 +95,7 @@ class FaultProxy:
             link.close()
 
 
-class _Cut(Exception):  # noqa: N818 - no error: the connection was cut on purpose
+class _Cut(Exception):
     """Ends both flows of a link."""
 
 

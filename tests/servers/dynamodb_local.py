@@ -42,6 +42,6 @@ class DynamoDBLocalServer(Server):
             return "TableNames" in json.load(response)
 
     def furnish(self) -> None:
-        from localstack.init import create_tables  # noqa: PLC0415 - boto3 is needed for this server only
+        from localstack.init import create_tables
 
         create_tables(self.url)

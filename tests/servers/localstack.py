@@ -51,6 +51,6 @@ class LocalStackServer(Server):
         return {services[name] for name in ("sqs", "sns")} <= {"running", "available"}
 
     def furnish(self) -> None:
-        from localstack.init import create_messaging  # noqa: PLC0415 - boto3 is needed for this server only
+        from localstack.init import create_messaging
 
         create_messaging(self.url)

@@ -16,7 +16,7 @@ LOOPBACK = "127.0.0.1"
 _LAST_WORDS_LINES = 40
 
 
-class ServerFailed(Exception):  # noqa: N818 - reads as a sentence where it is raised
+class ServerFailed(Exception):
     """A server did not start, or died; the message ends with the server's own last words."""
 
 
