@@ -15,7 +15,7 @@ import aioboto3
 import pytest
 from aiobotocore.session import get_session
 
-from sinkwell.core import Adaptive, ConfigError, DeliveryError, Policy
+from sinkwell.core import Adaptive, ConfigError, DeliveryError, Policy, RecordTooLarge
 from sinkwell.sinks._aws import check_endpoint, refuse_metadata_addresses
 from sinkwell.sinks.sqs import SqsMessage, SqsSink
 from sinkwell.sinks.testing import (
@@ -24,6 +24,7 @@ from sinkwell.sinks.testing import (
     Drop,
     EmptyAnswer,
     ExpiredToken,
+    Garbage,
     Hang,
     QueueGone,
     Refuse,
@@ -64,15 +65,31 @@ async def test_what_a_person_must_mend_is_told_when_the_sink_opens(
     error.match(sentence)
 
 
-@pytest.mark.parametrize("fault", [Throttle(), ServerError(500), ServerError(503), Drop(), Hang(), EmptyAnswer()])
-async def test_a_queue_that_is_only_busy_at_the_start_does_not_stop_the_sink(
+@pytest.mark.parametrize(
+    "fault",
+    [Throttle(), ServerError(500), ServerError(503), Drop(), Hang(), EmptyAnswer(), Garbage(b'{"Attributes": {}}')],
+)
+async def test_a_queue_that_is_only_busy_at_the_start_is_read_by_the_first_write(
     aws: AwsEndpoint, session: Any, fault: Any
 ) -> None:
     queue_url = aws.sqs.create_queue("small", MaximumMessageSize="1024")
     aws.plan.next("GetQueueAttributes", fault)
-    async with SqsSink(queue_url, session=session, endpoint_url=aws.url, policy=Policy(attempt_timeout=0.3)) as sink:
+    policy = Policy(attempt_timeout=0.3)
+    async with SqsSink(queue_url, session=session, endpoint_url=aws.url, policy=policy) as sink:
         await sink.put("a")
+        with pytest.raises(RecordTooLarge, match="1,024"):
+            sink.put("x" * 1025)
     assert [message.body for message in aws.sqs.messages(queue_url)] == ["a"]
+
+
+async def test_a_standard_queue_is_not_asked_for_what_only_fifo_queues_have(aws: AwsEndpoint, session: Any) -> None:
+    # SQS refuses to answer at all if it is: "Unknown Attribute".
+    for name in ("orders", "orders.fifo"):
+        async with SqsSink(aws.sqs.create_queue(name), session=session, endpoint_url=aws.url):
+            pass
+    standard, fifo = (request.document["AttributeNames"] for request in aws.requests("GetQueueAttributes"))
+    assert standard == ["QueueArn", "MaximumMessageSize"]
+    assert fifo == [*standard, "ContentBasedDeduplication"]
 
 
 async def test_an_endpoint_out_of_reach_is_told_when_the_sink_opens(session: Any) -> None:
