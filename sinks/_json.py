@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic_core import PydanticSerializationError, to_json
 
 from sinkwell.core import InvalidRecord
+
+# The one message of the encoder that is sure to hold a type's name and nothing of the record.
+_UNKNOWN_TYPE = re.compile(r"Unable to serialize unknown type: <class '([\w.<>]+)'>")
 
 
 def json_text(record: object) -> str:
@@ -17,9 +22,7 @@ def json_text(record: object) -> str:
     """
     try:
         return to_json(record).decode()
-    except UnicodeEncodeError:
-        # Told by the sentence alone: the encoder's own error carries the text it stumbled over.
-        problem = "it holds a lone surrogate"
     except (PydanticSerializationError, ValueError, RecursionError) as error:
-        problem = str(error)[:200] if isinstance(error, PydanticSerializationError) else "it contains itself"
-    raise InvalidRecord(f"a {type(record).__name__} can't become JSON ({problem}): pass encode= or mend the record")
+        unknown = _UNKNOWN_TYPE.search(str(error))
+    what = f"a {unknown[1]} in it" if unknown else "a value that has no JSON form, a lone surrogate, or itself in it"
+    raise InvalidRecord(f"a {type(record).__name__} with {what} can't become JSON: pass encode= or mend the record")

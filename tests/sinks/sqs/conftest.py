@@ -1,18 +1,49 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aioboto3
 import pytest
 
-from sinkwell.core import Batch, Encoded, Entry, Policy
+from sinkwell.core import Backoff, Batch, Encoded, Entry, Policy
 from sinkwell.sinks._aws import AwsSettings
 from sinkwell.sinks._json import json_text
 from sinkwell.sinks._sqs_destination import SqsDestination
-from sinkwell.sinks.testing import AwsEndpoint
+from sinkwell.sinks.sqs import SqsSink
+from sinkwell.sinks.testing import (
+    AwsEndpoint,
+    Contradict,
+    CutAnswer,
+    Drop,
+    EmptyAnswer,
+    FailEntries,
+    Hang,
+    Late,
+    Omit,
+    ServerError,
+    Throttle,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
+
+QUICK = Policy(attempt_timeout=0.2, delivery_timeout=5.0, backoff=Backoff(base=0.005, cap=0.02), concurrency=4)
+STORM = [
+    (Throttle(), 0.10),
+    (FailEntries(0.3), 0.15),
+    (FailEntries(0.2, code="InvalidMessageContents", sender_fault=True), 0.05),
+    (ServerError(500, applied=True), 0.05),
+    (ServerError(503, applied=False), 0.05),
+    (Drop(applied=True), 0.05),
+    (Drop(applied=False, resets=True), 0.05),
+    (Omit([0, 3], applied=True), 0.05),
+    (Omit([1], applied=False), 0.05),
+    (Contradict([2]), 0.05),
+    (EmptyAnswer(), 0.05),
+    (CutAnswer(), 0.05),
+    (Hang(applied=True), 0.01),
+    (Late(0.01), 0.2),
+]
 
 KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
 
@@ -65,3 +96,15 @@ def batch_of_encoded(encoded: Sequence[Encoded]) -> Batch:
     for entry in entries:
         entry.attempts += 1
     return Batch(encoded[0].target, entries, "full")
+
+
+@pytest.fixture
+def sink_for(aws: AwsEndpoint, session: aioboto3.Session) -> Any:
+    def make(queue_url: str, **options: Any) -> SqsSink:
+        return SqsSink(queue_url, **({"session": session, "endpoint_url": aws.url, "policy": QUICK} | options))
+
+    return make
+
+
+def bodies(aws: AwsEndpoint, queue_url: str) -> list[str]:
+    return [message.body for message in aws.sqs.messages(queue_url)]

@@ -6,6 +6,7 @@ import math
 from decimal import Decimal
 from typing import Any
 
+import pydantic
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -147,6 +148,11 @@ def test_a_fifo_message_gets_an_id_of_its_own_unless_it_has_one_or_the_queue_mak
     assert "MessageDeduplicationId" not in encode_message(message(group_id="g"), CONTENT).payload
 
 
+@pytest.mark.parametrize("delay", [0, 900])
+def test_a_delay_goes_with_its_message(delay: int) -> None:
+    assert encode_message(message(delay_seconds=delay), STANDARD).payload["DelaySeconds"] == delay
+
+
 def test_a_message_changed_after_put_is_sent_as_it_was() -> None:
     attributes: dict[str, Any] = {"k": "x"}
     payload = encode_message(message(attributes=attributes), STANDARD).payload
@@ -161,6 +167,27 @@ def test_other_objects_become_json_and_what_has_no_json_is_refused() -> None:
     for record in (object(), circle, {"a": "\ud800"}, {"a": object()}):
         with pytest.raises(InvalidRecord, match="can't become JSON"):
             json_text(record)
+    with pytest.raises(InvalidRecord, match=r"a dict with a \S+Decoy in it"):
+        json_text({"canary": Decoy()})
+
+
+def test_a_model_whose_serializer_quotes_the_record_is_not_quoted_by_us() -> None:
+    with pytest.raises(InvalidRecord) as refused:
+        json_text(Talkative(secret="canary"))
+    assert "canary" not in repr(refused.value)
+    assert refused.value.__context__ is None
+
+
+class Decoy:
+    pass
+
+
+class Talkative(pydantic.BaseModel):
+    secret: str
+
+    @pydantic.field_serializer("secret")
+    def refuse(self, value: str) -> str:
+        raise ValueError(f"cannot take {value}")
 
 
 def test_a_queue_that_tells_no_size_is_taken_at_sqs_most() -> None:

@@ -111,6 +111,7 @@ async def test_no_credentials_and_no_region_are_told_in_one_sentence(
     (await opening_fails(url, endpoint_url=aws.url)).match("no AWS credentials")
     (await opening_fails(url, endpoint_url=aws.url, region_name=None)).match("no AWS region")
     (await opening_fails(url, endpoint_url=aws.url, session=7)).match("session=")
+    (await opening_fails(url, endpoint_url=aws.url, region_name="not a region")).match("no sqs client can be made")
 
 
 async def test_a_certificate_that_is_not_to_be_trusted_stops_the_sink(session: Any, tmp_path: Path) -> None:
@@ -163,6 +164,7 @@ def test_an_endpoint_that_could_leak_credentials_is_refused(url: str) -> None:
         ("http://127.0.0.1:4566", False),
         ("http://[::1]:4566", False),
         ("http://localstack:4566", True),
+        ("https://feed.ac", False),
     ],
 )
 def test_an_endpoint_is_https_or_on_this_machine_or_allowed(url: str, allow_http: bool) -> None:
@@ -176,6 +178,11 @@ async def test_a_name_that_stands_for_a_metadata_service_is_refused(monkeypatch:
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
     with pytest.raises(ConfigError, match="metadata"):
         await refuse_metadata_addresses(check_endpoint("https://innocent.example", allow_http=False))
+
+
+async def test_a_name_that_no_one_knows_is_told_by_the_first_call(session: Any) -> None:
+    url = "https://no-such-host.invalid"
+    (await opening_fails(f"{url}/1/orders", session=session, endpoint_url=url)).match("could not be reached")
 
 
 async def test_an_endpoint_from_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch, session: Any) -> None:
