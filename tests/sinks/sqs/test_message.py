@@ -8,7 +8,7 @@ from typing import Any
 
 import pydantic
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sinkwell.core import InvalidRecord, RecordTooLarge
@@ -223,6 +223,7 @@ def wire_form(payload: dict[str, Any]) -> dict[str, Any]:
     return {"Id": "0"} | payload | {"MessageAttributes": attributes}
 
 
+@settings(deadline=None, max_examples=300)
 @given(MESSAGES, st.sampled_from([STANDARD, SMALL, FIFO, CONTENT]))
 @example(SqsMessage("b", {"k": 0.0}, group_id="g"), FIFO)
 def test_any_message_is_refused_at_put_or_taken_by_the_exact_rules_and_counted_as_they_count(

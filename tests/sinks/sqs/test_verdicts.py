@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 from botocore import exceptions as boto
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sinkwell.core import BatchRefused, Rejected, Retry, Unknown
@@ -119,6 +119,7 @@ ITEMS = st.lists(st.fixed_dictionaries({"Id": st.sampled_from(["0", "1", "2", "9
 ANSWERS = JSON | st.fixed_dictionaries({}, optional={"Successful": ITEMS, "Failed": ITEMS})
 
 
+@settings(deadline=None)
 @given(ANSWERS)
 def test_an_entry_is_accounted_for_only_if_the_answer_names_it_exactly_once(answer: Any) -> None:
     said = entries_named(answer, 3)
