@@ -1,20 +1,27 @@
 """What waiting in the sink costs: an idle one must add next to nothing, a busy one must fill its batches.
 
 The destination sleeps 20 ms for each request, as a provider far away would, and takes ten records in one, as SQS does.
+Under load SqsSink runs too, against an AwsEndpoint that answers after 20 ms from a process of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import subprocess
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import aioboto3
 from _report import OURS, PEER, Report, is_quick, median, percentile
 from sinkwell.core import Batch, Delivered, Encoded, Limits, Policy, Receipt, Sink
+from sinkwell.sinks.sqs import SqsSink
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from matplotlib.axes import Axes
 
@@ -153,6 +160,27 @@ def draw_load(name: str, runs: Sequence[Run], ax: Axes) -> None:
     ax.legend(fontsize=8)
 
 
+@contextmanager
+def far_queue() -> Iterator[tuple[str, str]]:
+    """Give an endpoint's URL and its queue's; the process ends with the block."""
+    command = [sys.executable, str(Path(__file__).with_name("_far_queue.py")), str(ROUND_TRIP)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url, queue_url = process.stdout.readline().split()
+        yield url, queue_url
+
+
+async def through_sqs(report: Report) -> None:
+    session = aioboto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing")
+    with far_queue() as (url, queue_url):
+        sink = SqsSink(
+            queue_url, session=session, endpoint_url=url, region_name="us-east-1", policy=Policy(concurrency=32)
+        )
+        runs = await load(report, "The same through SqsSink and an AwsEndpoint 20 ms away, concurrency 32", sink)
+    report.at_least("fill at 5,000 records/s through SqsSink", runs[-1].fill, 9.5, "of 10")
+    report.plot(lambda ax: draw_load("SqsSink, 20 ms away", runs, ax))
+
+
 async def measure(report: Report) -> None:
     await idle(report)
     title = "At random times over 20 ms, SQS's limits, concurrency {}, linger 5 ms"
@@ -160,6 +188,7 @@ async def measure(report: Report) -> None:
         runs = await load(report, title.format(concurrency), Sink(FarAway(), Policy(concurrency=concurrency)))
         report.at_least(f"fill at 5,000 records/s, concurrency {concurrency}", runs[-1].fill, 9.5, "of 10")
         report.plot(lambda ax, runs=runs, n=concurrency: draw_load(f"Over 20 ms, concurrency {n}", runs, ax))
+    await through_sqs(report)
 
 
 def main() -> None:
