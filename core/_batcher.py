@@ -125,12 +125,8 @@ class Batcher:
     def cut(self) -> list[Entry]:
         """Take the next batch's entries: the longest prefix that both limits allow, at least one entry."""
         assert self.ready_records > 0
-        takes_all = self.ready_records <= self._max_records and self.ready_bytes <= self._max_bytes
-        if takes_all and not (self._keys_repeat and self._heads):
-            everything = list(self._ready)
-            self._ready.clear()
-            self.ready_records = self.ready_bytes = 0
-            return everything
+        if self.ready_records == len(self._ready) and self.ready_bytes <= self._max_bytes:
+            return self._cut_heads()
         taken: list[Entry] = []
         room = self._max_bytes
         records = self._max_records
@@ -155,6 +151,14 @@ class Batcher:
         self.ready_bytes -= popped_bytes
         assert self.ready_records >= 0
         assert self.ready_bytes >= 0
+        return taken
+
+    def _cut_heads(self) -> list[Entry]:
+        """Take as many as one batch may hold: no head has followers that could come along, and all of them would fit."""
+        take_next = self._ready.popleft
+        taken = [take_next() for _ in range(min(self.ready_records, self._max_records))]
+        self.ready_records -= len(taken)
+        self.ready_bytes -= sum([entry.size for entry in taken])
         return taken
 
     def _cut_lane(self, lane: Lane, taken: list[Entry], room: int) -> int:
