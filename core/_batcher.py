@@ -105,7 +105,7 @@ class Batcher:
         head = self._heads.get(key)
         if head is None:
             self._heads[key] = entry
-            if key in self._blocked:
+            if self._blocked and key in self._blocked:
                 entry.place = _FOLLOWING
             else:
                 self._ready.append(entry)
@@ -180,13 +180,19 @@ class Batcher:
         """
         waiting: list[Entry] = []
         chains: dict[Hashable, list[Entry]] = {}
+        heads = self._heads
         for entry in entries:
-            if entry.key is not None:
-                chain = chains.setdefault(entry.key, [])
+            key = entry.key
+            if key is None:
+                if entry.place is not _DONE:
+                    waiting.append(entry)
+            elif entry.place is _DONE and entry.lane is None and heads[key] is entry:
+                # Nobody is behind it, here or in the batch: a follower would have come from its lane.
+                del heads[key]
+            else:
+                chain = chains.setdefault(key, [])
                 if entry.place is not _DONE:
                     chain.append(entry)
-            elif entry.place is not _DONE:
-                waiting.append(entry)
         for key, chain in chains.items():
             head = self._settle_lane(key, chain, now)
             if head is not None:
@@ -275,7 +281,9 @@ class Batcher:
         self.ready_records = self.ready_bytes = self.retrying = 0
         sent = {key: head for key, head in self._heads.items() if head.place in (_FLYING, _HELD, _DONE)}
         for head in sent.values():
-            head.lane = None
+            if head.lane is not None:
+                # Emptied, not taken away: followers may be in the head's own batch, see `settle`.
+                head.lane = Lane()
         self._heads = sent
         self._blocked.clear()
 
