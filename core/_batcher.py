@@ -105,7 +105,7 @@ class Batcher:
         head = self._heads.get(key)
         if head is None:
             self._heads[key] = entry
-            if key in self._blocked:
+            if self._blocked and key in self._blocked:
                 entry.place = _FOLLOWING
             else:
                 self._ready.append(entry)
@@ -125,12 +125,8 @@ class Batcher:
     def cut(self) -> list[Entry]:
         """Take the next batch's entries: the longest prefix that both limits allow, at least one entry."""
         assert self.ready_records > 0
-        takes_all = self.ready_records <= self._max_records and self.ready_bytes <= self._max_bytes
-        if takes_all and not (self._keys_repeat and self._heads):
-            everything = list(self._ready)
-            self._ready.clear()
-            self.ready_records = self.ready_bytes = 0
-            return everything
+        if self.ready_records == len(self._ready) and self.ready_bytes <= self._max_bytes:
+            return self._cut_heads()
         taken: list[Entry] = []
         room = self._max_bytes
         records = self._max_records
@@ -157,6 +153,14 @@ class Batcher:
         assert self.ready_bytes >= 0
         return taken
 
+    def _cut_heads(self) -> list[Entry]:
+        """Take as many as one batch may hold: no head has followers that could come along, and all of them would fit."""
+        take_next = self._ready.popleft
+        taken = [take_next() for _ in range(min(self.ready_records, self._max_records))]
+        self.ready_records -= len(taken)
+        self.ready_bytes -= sum([entry.size for entry in taken])
+        return taken
+
     def _cut_lane(self, lane: Lane, taken: list[Entry], room: int) -> int:
         while lane.entries and len(taken) < self._max_records and lane.entries[0].size <= room:
             follower = lane.entries.popleft()
@@ -176,13 +180,19 @@ class Batcher:
         """
         waiting: list[Entry] = []
         chains: dict[Hashable, list[Entry]] = {}
+        heads = self._heads
         for entry in entries:
-            if entry.key is not None:
-                chain = chains.setdefault(entry.key, [])
+            key = entry.key
+            if key is None:
+                if entry.place is not _DONE:
+                    waiting.append(entry)
+            elif entry.place is _DONE and entry.lane is None and heads[key] is entry:
+                # Nobody is behind it, here or in the batch: a follower would have come from its lane.
+                del heads[key]
+            else:
+                chain = chains.setdefault(key, [])
                 if entry.place is not _DONE:
                     chain.append(entry)
-            elif entry.place is not _DONE:
-                waiting.append(entry)
         for key, chain in chains.items():
             head = self._settle_lane(key, chain, now)
             if head is not None:
@@ -271,7 +281,9 @@ class Batcher:
         self.ready_records = self.ready_bytes = self.retrying = 0
         sent = {key: head for key, head in self._heads.items() if head.place in (_FLYING, _HELD, _DONE)}
         for head in sent.values():
-            head.lane = None
+            if head.lane is not None:
+                # Emptied, not taken away: followers may be in the head's own batch, see `settle`.
+                head.lane = Lane()
         self._heads = sent
         self._blocked.clear()
 

@@ -69,15 +69,13 @@ class Dispatcher:
             tally=tally,
             after_outcomes=self._after_outcomes,
         )
+        self._targets = self.sender.targets
+        # Whether new records are refused.
+        self.is_closing = False
         # Set while anything is open: an idle sink has nothing scheduled.
         self._expiry_timer: asyncio.TimerHandle | None = None
         # Resolved when the last entry has its outcome and the last request is back.
         self._drained: asyncio.Future[None] | None = None
-
-    @property
-    def is_closing(self) -> bool:
-        """Whether new records are refused."""
-        return self.sender.targets.is_closing
 
     # --- in ----------------------------------------------------------------------------------------------------------
 
@@ -102,13 +100,15 @@ class Dispatcher:
         sender = self.sender
         if sender.pump_handle is None:
             sender.pump_soon()
-        entry = Entry(record, encoded, future, sender.now, self.ledger.epoch)
+        ledger = self.ledger
+        entry = Entry(record, encoded, future, sender.now, ledger.epoch)
         if not self._bounds.keys_order:
             entry.key = None
-        self.ledger.open[entry] = None
-        self.budget.records += 1
-        self.budget.bytes += entry.size
-        sender.targets.add(entry)
+        ledger.open[entry] = None
+        budget = self.budget
+        budget.records += 1
+        budget.bytes += entry.size
+        self._targets.add(entry)
         if self._expiry_timer is None:
             self._expiry_timer = self._loop.call_at(sender.now + self._policy.delivery_timeout, self._expire)
         return entry
@@ -120,7 +120,7 @@ class Dispatcher:
         key.add_done_callback(self._waiter_done)
         if is_first:
             # Room is short: what is ready leaves without linger, so that room comes back.
-            self.sender.targets.consider_all()
+            self._targets.consider_all()
 
     def _waiter_done(self, key: asyncio.Future[Any]) -> None:
         """A cancelled waiter leaves no trace, and passes its turn on."""
@@ -140,7 +140,7 @@ class Dispatcher:
         """Let in who waits for room, send what may leave, and see whether all is done."""
         if self.budget.waiting:
             self._admit()
-        if self.sender.targets.are_queued:
+        if self._targets.are_queued:
             self.sender.pump_soon()
         if not self.ledger.open:
             self._nothing_open()
@@ -174,16 +174,16 @@ class Dispatcher:
         if entry.place is _FLYING or entry.place is _HELD:
             self.ledger.end(entry, DeliveryExpired, what, None)
             return
-        batcher = self.sender.targets.batchers[entry.target]
+        batcher = self._targets.batchers[entry.target]
         if entry.key is not None and self._policy.on_failure == "block":
             # Before it leaves its lane, so that the next of the lane does not become ready.
             batcher.block(entry.key)
         batcher.remove(entry, now)
         self.ledger.end(entry, DeliveryExpired, what, None)
-        self.sender.targets.tidy(batcher)
+        self._targets.tidy(batcher)
 
     def _block(self, entry: Entry) -> None:
-        batcher = self.sender.targets.batchers.get(entry.target)
+        batcher = self._targets.batchers.get(entry.target)
         if batcher is not None and not self._judge.is_abandoning:
             batcher.block(entry.key)
 
@@ -197,34 +197,34 @@ class Dispatcher:
     def flush(self) -> asyncio.Future[None]:
         """Let everything accepted so far leave without linger; the future resolves when all of it has its outcome."""
         done = self.ledger.flush()
-        self.sender.targets.consider_all()
+        self._targets.consider_all()
         return done
 
     def resume(self, key: Hashable, target: Hashable) -> bool:
         """Let a lane go on that `on_failure="block"` stopped."""
-        batcher = self.sender.targets.batchers.get(target)
+        batcher = self._targets.batchers.get(target)
         if batcher is None or not batcher.resume(key, self._loop.time()):
             return False
-        self.sender.targets.tidy(batcher)
+        self._targets.tidy(batcher)
         return True
 
     def start_closing(self, error: BaseException) -> asyncio.Future[None]:
         """Refuse who waits for room, let the rest leave without linger; the future resolves when nothing is left."""
-        self.sender.targets.is_closing = True
+        self.is_closing = self._targets.is_closing = True
         waiting = list(self.budget.waiting)
         self.budget.waiting.clear()
         for future in waiting:
             if not future.done():
                 future.set_exception(error)
         self._drained = self._loop.create_future()
-        self.sender.targets.consider_all()
+        self._targets.consider_all()
         self._after_outcomes()
         return self._drained
 
     def abandon(self) -> None:
         """End what is not on the wire, and call back what is."""
         self._judge.is_abandoning = True
-        self.sender.targets.drop_waiting()
+        self._targets.drop_waiting()
         for entry in [entry for entry in self.ledger.open if entry.place is not _FLYING]:
             self.ledger.end(entry, DeliveryAbandoned, "was not delivered before the sink closed", None)
         self.sender.cancel_flights()
@@ -253,10 +253,10 @@ class Dispatcher:
             pending_bytes=self.budget.bytes,
             waiting=len(self.budget.waiting),
             requests_in_flight=len(self.sender.flights),
-            retrying=sum(batcher.retrying for batcher in self.sender.targets.batchers.values()),
+            retrying=sum(batcher.retrying for batcher in self._targets.batchers.values()),
             concurrency=self.sender.concurrency.limit,
             oldest_seconds=0.0 if oldest is None else self._loop.time() - oldest.accepted_at,
-            targets=len(self.sender.targets.batchers),
+            targets=len(self._targets.batchers),
             dead_letters=0 if self.ledger.dead_letters is None else self.ledger.dead_letters.handed_on,
             dead_letters_failed=0 if self.ledger.dead_letters is None else self.ledger.dead_letters.failed,
             fill=counters.records_sent / capacity if capacity else 0.0,

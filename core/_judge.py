@@ -47,6 +47,7 @@ class Judge:
         """Turn verdicts into outcomes or retries; whether the provider throttled. The hot path is a delivered entry."""
         ledger = self._ledger
         opened = ledger.open
+        flushes = ledger.flushes
         records = size = 0
         others: list[tuple[Entry, Any]] = []
         for entry, verdict in zip(entries, verdicts, strict=True):
@@ -66,7 +67,7 @@ class Judge:
                     future.set_result(receipt)
                 else:
                     self._tally.orphaned(entry)
-            if ledger.flushes:
+            if flushes:
                 ledger.count_down(entry)
         self._tally.delivered += records
         ledger.budget.give_back(records, size)

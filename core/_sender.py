@@ -102,9 +102,9 @@ class Sender:
                 self._wait_for_pace()
                 return
             batcher, reason = turn
-            self.targets.end_turn()
             batcher.in_flight += 1
             flight = Flight(batcher, batcher.cut())
+            self.targets.end_turn()
             self.flights.add(flight)
             self._launch(flight, flight.entries, reason, now)
 

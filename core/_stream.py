@@ -48,14 +48,16 @@ class _Feed:
         """Feed every record, then end; raises what the iterable raises."""
         if isinstance(records, AsyncIterable):
             async for record in records:
-                await self._feed(record)
+                if (encoded := self._feed(record)) is not None:
+                    await self._line_up(record, encoded)
                 self.tell_reader()
                 while len(self.window) >= self._most:
                     await self._wait_for_reader()
             return
         fed = 0
         for record in records:
-            await self._feed(record)
+            if (encoded := self._feed(record)) is not None:
+                await self._line_up(record, encoded)
             fed += 1
             if fed == _FED_AT_ONCE:
                 fed = 0
@@ -64,28 +66,32 @@ class _Feed:
             while len(self.window) >= self._most:
                 await self._wait_for_reader()
 
-    async def _feed(self, record: Any) -> None:
+    def _feed(self, record: Any) -> Encoded | None:
+        """Put the record into the window, accepted or refused; or return what has to wait in line, for want of room."""
         dispatcher = self._dispatcher
         if dispatcher.is_closing:
             self.window.append(self._closed())
-            return
+            return None
         try:
             encoded = self._encode(record)
             entry = dispatcher.accept(record, encoded, None)
         except InvalidRecord as error:
             self.window.append(error)
-            return
-        self.window.append(entry or await self._line_up(record, encoded))
+            return None
+        if entry is None:
+            return encoded
+        self.window.append(entry)
+        return None
 
-    async def _line_up(self, record: Any, encoded: Encoded) -> Entry | SinkClosed:
+    async def _line_up(self, record: Any, encoded: Encoded) -> None:
         """Wait in line for room, like every other caller."""
         self.tell_reader()
         accepted: asyncio.Future[Entry] = self._dispatcher.new_future()
         self._dispatcher.wait_for_room(Waiting(record, encoded, None, accepted), accepted)
         try:
-            return await accepted
+            self.window.append(await accepted)
         except SinkClosed as error:
-            return error
+            self.window.append(error)
 
     async def _wait_for_reader(self) -> None:
         self.tell_reader()

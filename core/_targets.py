@@ -116,8 +116,13 @@ class Targets:
         return None
 
     def end_turn(self) -> None:
-        """Let the next target have its turn; the one that has just sent comes last."""
-        self._queue.rotate(-1)
+        """Let the next target have its turn; the one that has just sent comes last, if it holds more."""
+        batcher = self._queue.popleft()
+        if batcher.ready_records:
+            self._queue.append(batcher)
+        else:
+            # Not left among all the others, where `tidy` would have to search for it.
+            batcher.is_queued = False
 
     def _reason(self, batcher: Batcher, now: float) -> SealReason | None:
         """Say why the target's next batch may leave now, by Nagle's rule; `None` if it had better wait for company."""

@@ -1,0 +1,221 @@
+"""Rows into a real PostgreSQL: through the sink, and as asyncpg does it when the rows are in batches already.
+
+The peers have batches of the same size, and run twice: one connection in a plain loop, as most programs do it, and as
+many as the sink has. The sink's batches are transactions that are asked for their number before they commit, so that an
+answer that gets lost can be looked up; asyncpg's COPY commits by itself. Client and server share the machine's cores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+from _report import FLOOR, OURS, PEER, Report, bars, interleaved, is_quick, median, ratio
+from sinkwell.core import Policy
+from sinkwell.sinks.postgres import PostgresSink
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.servers import PostgresServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+    Row = tuple[int, str, str, datetime, float | None, int]
+
+CONNECTIONS = 4
+COLUMNS = ("id", "carrier", "origin", "departure", "delay", "distance")
+TABLE = """
+    CREATE TABLE flights (
+        id bigint, carrier text, origin text, departure timestamptz, delay double precision, distance integer
+    )"""
+INSERT = f"INSERT INTO flights ({', '.join(COLUMNS)}) VALUES ($1, $2, $3, $4, $5, $6)"
+# Rows put at once and then awaited, as a service does with a page of input.
+WINDOW = 20_000
+
+
+def some_rows(count: int) -> list[Row]:
+    start = datetime(2013, 1, 1, tzinfo=UTC)
+    return [
+        (
+            number,
+            ("UA", "AA", "B6", "DL")[number % 4],
+            ("EWR", "LGA", "JFK")[number % 3],
+            start + timedelta(minutes=number),
+            None if number % 40 == 0 else number % 97 - 20.5,
+            200 + number % 2_300,
+        )
+        for number in range(count)
+    ]
+
+
+@dataclass(slots=True, frozen=True)
+class Bench:
+    """A server's table, and what the contenders share."""
+
+    pool: Any
+    rows: list[Row]
+
+    async def timed(self, work: Coroutine[Any, Any, None]) -> float:
+        """Empty the table, do the work, and see that all rows are there; seconds for one row."""
+        await self.pool.execute("TRUNCATE flights")
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        await work
+        seconds = loop.time() - started
+        arrived = await self.pool.fetchval("SELECT count(*) FROM flights")
+        assert arrived == len(self.rows), f"{arrived:,} of {len(self.rows):,} rows arrived"
+        return seconds / len(self.rows)
+
+    def _batches(self, size: int) -> Iterator[list[Row]]:
+        return (self.rows[first : first + size] for first in range(0, len(self.rows), size))
+
+    async def copy(self, size: int, connections: int) -> None:
+        batches = self._batches(size)
+
+        async def worker() -> None:
+            async with self.pool.acquire() as connection:
+                for batch in batches:
+                    await connection.copy_records_to_table("flights", records=batch, columns=COLUMNS)
+
+        await asyncio.gather(*[worker() for _ in range(connections)])
+
+    async def executemany(self, size: int) -> None:
+        async with self.pool.acquire() as connection:
+            for batch in self._batches(size):
+                await connection.executemany(INSERT, batch)
+
+    async def put_gathered(self, sink: PostgresSink) -> None:
+        for window in self._batches(WINDOW):
+            await asyncio.gather(*[sink.put(row) for row in window])
+
+    async def put_awaited(self, sink: PostgresSink) -> None:
+        for window in self._batches(WINDOW):
+            for receipt in [sink.put(row) for row in window]:
+                await receipt
+
+    async def put_by_tasks(self, sink: PostgresSink, tasks: int) -> None:
+        rows = iter(self.rows)
+
+        async def worker() -> None:
+            for row in rows:
+                await sink.put(row)
+
+        await asyncio.gather(*[worker() for _ in range(tasks)])
+
+    async def stream(self, sink: PostgresSink) -> None:
+        async for outcome in sink.stream(self.rows):
+            if isinstance(outcome, Exception):
+                raise outcome
+
+
+async def open_sinks(stack: AsyncExitStack, dsn: str, sizes: tuple[int, ...]) -> dict[int, PostgresSink]:
+    def policy(size: int) -> Policy:
+        # A single loop takes longer than the usual 5 ms to put 5,000 rows: full batches are what is compared here.
+        return Policy(max_records=size, concurrency=CONNECTIONS, linger=0.1)
+
+    return {
+        size: await stack.enter_async_context(PostgresSink(dsn, "flights", COLUMNS, policy=policy(size)))
+        for size in sizes
+    }
+
+
+def contenders(bench: Bench, sinks: dict[int, PostgresSink]) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
+    """By name: `what, batch size`."""
+    by_name: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
+    for size, sink in sinks.items():
+        if size == 100:
+            by_name["put by 100 tasks, 100"] = lambda sink=sink: bench.put_by_tasks(sink, 100)
+            by_name["put by 1,000 tasks, 100"] = lambda sink=sink: bench.put_by_tasks(sink, 1_000)
+        else:
+            by_name[f"put, gathered, {size:,}"] = lambda sink=sink: bench.put_gathered(sink)
+            by_name[f"put, awaited, {size:,}"] = lambda sink=sink: bench.put_awaited(sink)
+            by_name[f"stream, {size:,}"] = lambda sink=sink: bench.stream(sink)
+        by_name[f"asyncpg copy, {size:,}"] = lambda size=size: bench.copy(size, 1)
+        by_name[f"asyncpg copy x {CONNECTIONS}, {size:,}"] = lambda size=size: bench.copy(size, CONNECTIONS)
+        by_name[f"asyncpg executemany, {size:,}"] = lambda size=size: bench.executemany(size)
+    return by_name
+
+
+def add_figures(report: Report, seconds: dict[str, list[float]], fills: dict[str, float]) -> None:
+    def size_of(name: str) -> str:
+        return name.rpartition(", ")[2]
+
+    def over(name: str, peer: str) -> float:
+        return ratio(seconds[f"asyncpg {peer}, {size_of(name)}"], seconds[name])
+
+    report.table(
+        f"Rows of six columns; the sink has {CONNECTIONS} connections; the last number of a name is the batch size",
+        ["", "rows/s", "rows a batch", "of copy", f"of copy x {CONNECTIONS}", "x executemany"],
+        [
+            [
+                name,
+                f"{1 / median(seconds[name]):,.0f}",
+                f"{fills[name]:,.0f}" if name in fills else size_of(name),
+                f"{over(name, 'copy'):.2f}",
+                f"{over(name, f'copy x {CONNECTIONS}'):.2f}",
+                f"{over(name, 'executemany'):.2f}",
+            ]
+            for name in seconds
+        ],
+        f"`copy x {CONNECTIONS}` has as many connections as the sink; the others of asyncpg have one, in a plain loop.",
+    )
+    for name in fills:
+        report.at_least(f"{name} / copy", over(name, "copy"), 0.6)
+        report.at_least(f"{name} / executemany", over(name, "executemany"), 1.5)
+    colours = {name: OURS if name in fills else PEER if "executemany" in name else FLOOR for name in seconds}
+    figures = {name: (1e-3 / median(seconds[name]), colours[name]) for name in seconds}
+    report.plot(bars("Into one table", "thousand rows/s", figures))
+
+
+def main() -> None:
+    report = Report("postgres", "Rows into PostgreSQL", is_quick=is_quick(__doc__))
+    rows = some_rows(20_000 if report.is_quick else 100_000)
+    rounds = 2 if report.is_quick else 7
+    server = PostgresServer.start()
+    try:
+        with asyncio.Runner() as runner:
+            seconds, fills = measure(runner, server.dsn, rows, rounds)
+    finally:
+        server.stop()
+    add_figures(report, seconds, fills)
+    report.finish()
+
+
+def measure(
+    runner: asyncio.Runner, dsn: str, rows: list[Row], rounds: int
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Seconds for a row, by contender and round; and how many rows the sink put into a batch."""
+    stack = AsyncExitStack()
+    fills: dict[str, float] = {}
+    try:
+        pool = runner.run(stack.enter_async_context(asyncpg.create_pool(dsn, min_size=4, max_size=CONNECTIONS)))
+        runner.run(pool.execute(TABLE))
+        bench = Bench(pool, rows)
+        sinks = runner.run(open_sinks(stack, dsn, (5_000, 1_000, 100)))
+
+        def timed(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], float]:
+            def run() -> float:
+                sink = sinks[int(name.rpartition(", ")[2].replace(",", ""))]
+                before = sink.stats()
+                seconds = runner.run(bench.timed(work()))
+                after = sink.stats()
+                if after.requests > before.requests:
+                    fills[name] = (after.delivered - before.delivered) / (after.requests - before.requests)
+                return seconds
+
+            return run
+
+        works = contenders(bench, sinks)
+        return interleaved(rounds, {name: timed(name, work) for name, work in works.items()}), fills
+    finally:
+        runner.run(stack.aclose())
+
+
+if __name__ == "__main__":
+    main()
