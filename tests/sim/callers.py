@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sinkwell.core import DeliveryError, InvalidRecord, Receipt, SinkClosed, SinkFull
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from .scenario import Producer, Record
     from .world import World
@@ -123,8 +124,8 @@ class Callers:
         try:
             outcomes = await self._world.sink.put_many(self._source(producer))
         except NOT_ACCEPTED:
-            return
-        except SourceError:
+            for record in producer.records:
+                record.is_excused = True
             return
         records = producer.records
         if len(outcomes) != len(records):
@@ -193,6 +194,37 @@ class Callers:
                 else:
                     self._oracle.rare("caller cancelled in the tick of completion")
             task.cancel()
+
+    def cancel_around(self, records: list[Record]) -> None:
+        """Cancel a caller within the next few ticks, in which answers land, waiters are let in and callers wake."""
+        world = self._world
+        if world.rng.random() >= world.scenario.cancel_on_answer:
+            return
+        kind = world.rng.choice(("one of these", "any", "a waiter"))
+        if kind == "one of these":
+            cancel = partial(self.cancel_future, world.rng.choice(records))
+        elif kind == "any":
+            cancel = self.cancel_one
+        else:
+            cancel = self.cancel_waiter
+        self._after_ticks(world.rng.randrange(4), cancel)
+
+    def _after_ticks(self, ticks: int, act: Callable[[], None]) -> None:
+        if ticks:
+            self._world.loop.call_soon(self._after_ticks, ticks - 1, act)
+        else:
+            act()
+
+    def cancel_waiter(self) -> None:
+        """Cancel who is first in line for room."""
+        first = next(iter(self._oracle.in_line), None)
+        if first in self.held:
+            self.cancel_future(first)
+        for task, record in self.busy_with.items():
+            if record is first and first not in self.held:
+                self._oracle.withdrawn(record)
+                task.cancel()
+                return
 
     def cancel_future(self, record: Record | None = None) -> None:
         """Cancel a future that somebody holds, as a timeout around it would."""

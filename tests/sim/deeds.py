@@ -99,7 +99,7 @@ class Deeds:
         self._oracle.note("resume", target, key)
         if self._world.sink.resume(key, target=target):
             self._oracle.rare("a blocked lane was resumed")
-        elif not self._world.watch.dispatcher.is_abandoning:
+        elif not self._oracle.is_abandoning():
             self._oracle.breach("I6", f"key {key} was blocked, and resume said that it was not")
 
     async def resume_all(self) -> None:
@@ -158,12 +158,12 @@ class Deeds:
         oracle = self._oracle
         if self.closes > 1:
             oracle.rare("close called again")
-        dispatcher = self._world.sink._dispatcher
-        if dispatcher is None:
+        watch = self._world.watch
+        if self._oracle.is_closed:
             return
-        if any(batcher.retrying for batcher in dispatcher.batchers.values()):
+        if any(batcher.retrying for batcher in watch.targets.batchers.values()):
             oracle.rare("close during backoff")
-        if dispatcher.flights:
+        if watch.sender.flights:
             oracle.rare("close with requests in flight")
-        if dispatcher.budget.waiting:
+        if watch.budget.waiting:
             oracle.rare("close with callers waiting for room")

@@ -28,10 +28,14 @@ class Watch:
         self._oracle = oracle
         dispatcher = sink._dispatcher
         assert dispatcher is not None
-        self.dispatcher = dispatcher
+        self.budget = dispatcher.budget
+        self.ledger = dispatcher.ledger
+        self.sender = dispatcher.sender
+        self.targets = dispatcher.sender.targets
+        self._dispatcher = dispatcher
         self.open = OpenLog(oracle)
-        dispatcher.open = self.open
-        oracle.is_abandoning = lambda: dispatcher.is_abandoning
+        self.ledger.open = self.open
+        oracle.is_abandoning = lambda: dispatcher._judge.is_abandoning
         # For each target in the queue: how often each other target has gone since it joined.
         self._bypassed: dict[Hashable, dict[Hashable, int]] = {}
         self._steps = 0
@@ -41,13 +45,15 @@ class Watch:
         self._steps += 1
         self._budget()
         self._stuck(due)
+        if self._bypassed:
+            self._forget_unqueued()
         if self._steps % 8 == 0:
             self._entries(due)
 
     def _budget(self) -> None:
-        budget = self.dispatcher.budget
+        budget = self.budget
         oracle = self._oracle
-        letters = self.dispatcher.dead_letters
+        letters = self.ledger.dead_letters
         held = 0 if letters is None else oracle.number_ended["not_written"] + oracle.number_ended["unknown"]
         if letters is not None:
             held -= letters.handed_on + letters.failed
@@ -67,25 +73,25 @@ class Watch:
 
     def _stuck(self, due: float) -> None:
         """I10, I16, I17: whatever may leave is about to; whatever waits has a timer that will end it."""
-        dispatcher = self.dispatcher
+        sender = self.sender
         oracle = self._oracle
-        if self.open and not self._is_armed(dispatcher._expiry_timer):
+        if self.open and not self._is_armed(self._dispatcher._expiry_timer):
             oracle.breach("I17", "records are open, and nothing will end them at delivery_timeout")
         retrying = False
-        for batcher in dispatcher.batchers.values():
+        for batcher in self.targets.batchers.values():
             retrying = retrying or batcher.retrying > 0
-            if not batcher.ready_records or dispatcher._pump_handle is not None:
+            if not batcher.ready_records or sender.pump_handle is not None:
                 continue
-            if len(dispatcher.flights) >= dispatcher.concurrency.limit:
+            if len(sender.flights) >= sender.concurrency.limit:
                 if not (batcher.is_queued or self._is_armed(batcher.linger_timer)):
                     oracle.breach("I17", f"target {batcher.target} is ready and forgotten, all slots being in use")
                 continue
-            if dispatcher._pace.free_at > due:
-                if batcher.is_queued and not self._is_armed(dispatcher._pace_timer):
+            if sender._pace.free_at > due:
+                if batcher.is_queued and not self._is_armed(sender._pace_timer):
                     oracle.breach("I17", f"target {batcher.target} waits for its rate, and no timer will end it")
                 continue
             self._may_leave(batcher, due)
-        if retrying and not self._is_armed(dispatcher._retry_timer):
+        if retrying and not self._is_armed(sender._retry_timer):
             oracle.breach("I17", "records wait for their backoff, and no timer will end it")
 
     def _may_leave(self, batcher: Any, due: float) -> None:
@@ -103,9 +109,9 @@ class Watch:
             reason = f"it has lingered {due - since:.6f} s"
         elif oracle.is_closing:
             reason = "the sink is closing"
-        elif self.dispatcher.budget.waiting:
+        elif self.budget.waiting:
             reason = "callers wait for room"
-        elif any(entry.epoch <= flush.epoch for flush in self.dispatcher._flushes for entry in entries):
+        elif any(entry.epoch <= flush.epoch for flush in self.ledger.flushes for entry in entries):
             reason = "it is being flushed"
         if reason:
             oracle.breach("I10", f"target {batcher.target} may leave ({reason}), a slot is free, and it does not")
@@ -132,21 +138,25 @@ class Watch:
                 if entry.ready_at > entry.record.accepted_at + EPSILON:
                     self._oracle.breach("I10", f"record {entry.record.id} lingers from later than its acceptance")
         if not self._oracle.scenario.limits.keys_repeat:
-            counted = sum(batcher.ready_records for batcher in self.dispatcher.batchers.values())
+            counted = sum(batcher.ready_records for batcher in self.targets.batchers.values())
             if counted != ready:
                 self._oracle.breach("I8", f"{counted} entries are counted as ready, {ready} are")
+
+    def _forget_unqueued(self) -> set[Hashable]:
+        queued = {batcher.target for batcher in self.targets._queue if batcher.ready_records}
+        for target in list(self._bypassed):
+            if target not in queued:
+                del self._bypassed[target]
+        return queued
 
     def on_batch_sent(self, event: BatchSent) -> None:
         """I9: slots; I11: between targets, nobody is passed over twice by the same one."""
         oracle = self._oracle
         if event.reason == "isolation":
             return
-        if event.in_flight > self.dispatcher.concurrency.limit:
-            oracle.breach("I9", f"{event.in_flight} slots are in use of {self.dispatcher.concurrency.limit}")
-        queued = {batcher.target for batcher in self.dispatcher._queue if batcher.ready_records}
-        for target in list(self._bypassed):
-            if target not in queued:
-                del self._bypassed[target]
+        if event.in_flight > self.sender.concurrency.limit:
+            oracle.breach("I9", f"{event.in_flight} slots are in use of {self.sender.concurrency.limit}")
+        queued = self._forget_unqueued()
         self._bypassed.pop(event.target, None)
         for target in queued - {event.target}:
             counts = self._bypassed.setdefault(target, {})
@@ -169,7 +179,7 @@ def at_the_end(oracle: Oracle, sink: Sink[Any, Any], report: Any, watch: Watch) 
         oracle.breach("I1", f"the report {report} differs from what ended: {dict(counted)}")
     if sink.stats().requests != oracle.requests:
         oracle.breach("I1", f"{sink.stats().requests} requests are counted, {oracle.requests} were made")
-    budget = watch.dispatcher.budget
+    budget = watch.budget
     if budget.records or budget.bytes or budget.waiting:
         oracle.breach("I8", f"at the end {budget.records} records, {budget.bytes} bytes, {len(budget.waiting)} waiting")
 
@@ -189,8 +199,9 @@ def _records(oracle: Oracle) -> None:
             oracle.breach("I2", f"record {record.id} has a receipt, and the provider does not have it")
         if isinstance(outcome, DeliveryError) and outcome.outcome is Outcome.NOT_WRITTEN and record in written:
             oracle.breach("I3", f"record {record.id} is NOT_WRITTEN, and the provider has it")
-        if record.orphaned != record.is_orphan:
-            oracle.breach("C2", f"record {record.id}: {record.orphaned} orphan reports, {int(record.is_orphan)} due")
+        is_lost = record.is_lost or (record.is_streamed and not record.told and not record.is_excused)
+        if record.orphaned != (record.is_orphan or is_lost):
+            oracle.breach("C2", f"record {record.id}: {record.orphaned} orphan reports, {int(not record.orphaned)} due")
         if len(record.told) > 1 or (record.is_orphan and record.told):
             oracle.breach("I1", f"record {record.id}: told {[describe(outcome) for outcome in record.told]}")
 

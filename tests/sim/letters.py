@@ -90,7 +90,7 @@ class Letters:
 
     def check(self) -> None:
         """Every record without a receipt was handed on once, or reported once; nothing else was."""
-        letters = self._world.watch.dispatcher.dead_letters
+        letters = self._world.watch.ledger.dead_letters
         if letters is None:
             return
         oracle = self._oracle

@@ -83,20 +83,25 @@ class Oracle:
         self.blocked: set[tuple[Hashable, Hashable]] = set()
         self.stalled = 0.0
         self.is_closing = False
+        # Told of the records of each answer, before the core is: who cancels callers in the tick of completion.
+        self.on_answer: Any = lambda records: None
         self.is_abandoning: Any = lambda: False
         self.is_closed = False
         self.letters_failed = 0
         self.letters_taken = 0
-        self.last_reason = ""
+        self.is_over = False
 
     # --- tools
 
     def note(self, *what: Any) -> None:
         """Add a line to the event log."""
-        self.log.append((self.time(), *what))
+        if not self.is_over:
+            self.log.append((self.time(), *what))
 
     def breach(self, number: str, sentence: str) -> None:
         """Say that a promise is broken; the world ends at the next step."""
+        if self.is_over:
+            return
         self.breaches.append(f"{number}: {sentence} (at {self.time():.6f})")
 
     def rare(self, name: str) -> None:
@@ -317,6 +322,7 @@ class Oracle:
                 self.keys_in_flight.discard(lane)
         if len(set(ends)) > 1:
             self.rare("partial failure")
+        self.on_answer(self.records_of(batch))
         if self.is_closing:
             self.rare("answer came while closing")
 

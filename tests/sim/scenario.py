@@ -41,6 +41,8 @@ class Record:
     is_orphan: bool = False
     # Its caller was cancelled in submit, and never got its future.
     is_lost: bool = False
+    # It was put by a put_many that raised what its source raised: its caller gave up the list of outcomes.
+    is_excused: bool = False
     orphaned: int = 0
     letters: int = 0
     # One for each request that carried it, refused ones apart: see Attempt.

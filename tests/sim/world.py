@@ -131,7 +131,9 @@ class World:
         if self.steps > MOST_STEPS:
             self.oracle.breach("I17", f"the loop spins: {MOST_STEPS} steps")
         if self.oracle.breaches:
+            # What the loop's own tidying up does from here on is no news.
             self.loop.after_step = None
+            self.oracle.is_over = True
             raise Breach(self.oracle.breaches[0])
 
     def stall(self, seconds: float) -> None:
@@ -157,6 +159,8 @@ class World:
         self.watch = Watch(self.oracle, self.sink)
         self.callers = Callers(self)
         self.deeds = Deeds(self)
+        if scenario.cancel_on_answer:
+            self.oracle.on_answer = self.callers.cancel_around
         tasks = [*self.callers.start(), self.loop.create_task(self.deeds.run(), name="sim deeds")]
         await asyncio.wait(tasks, timeout=2 * scenario.policy.delivery_timeout + 5)
         await self._liveness(tasks)
@@ -183,7 +187,7 @@ class World:
     async def _fresh_record(self) -> None:
         record = Record(id=10_000_000, size=1, key="fresh", target=None)
         self.scenario.records.append(record)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(10.0)  # A rate may still make up for what was sent last.
         try:
             async with asyncio.timeout(PATIENCE):
                 self.oracle.told(record, await self.sink.put(record))
