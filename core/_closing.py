@@ -51,18 +51,17 @@ class Closing:
         loop = asyncio.get_running_loop()
         if self._task is None:
             self._task = loop.create_task(self._close(self._refuse_more()), name=f"{self._destination.name} close")
-            # Here too: cancelled before its first step, the task never comes to its own end.
-            self._task.add_done_callback(lambda _: self._leave_nothing())
         self._end_by(loop.time() + timeout)
         was_cancelled = False
         while not self._task.done():
             try:
                 await asyncio.shield(self._task)
             except asyncio.CancelledError:
-                if self._task.cancelled():
-                    raise
                 was_cancelled = True
                 self._end_by(loop.time())
+        if self._task.cancelled():
+            # Here too: cancelled before its first step, the task never came to its own end.
+            self._leave_nothing()
         if was_cancelled:
             raise asyncio.CancelledError
         return self._task.result()

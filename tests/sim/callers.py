@@ -198,7 +198,7 @@ class Callers:
     def cancel_around(self, records: list[Record]) -> None:
         """Cancel a caller within the next few ticks, in which answers land, waiters are let in and callers wake."""
         world = self._world
-        if world.rng.random() >= world.scenario.cancel_on_answer:
+        if self._oracle.is_over or world.rng.random() >= world.scenario.cancel_on_answer:
             return
         kind = world.rng.choice(("one of these", "any", "a waiter"))
         if kind == "one of these":

@@ -23,7 +23,6 @@ class Deeds:
         self._tasks: list[asyncio.Task[Any]] = []
         self.closes = 0
         self.report: CloseReport | None = None
-        self.close_was_killed = False
 
     async def run(self) -> None:
         """Do them all, and wait for those that take time."""
@@ -77,7 +76,7 @@ class Deeds:
         for task in asyncio.all_tasks():
             if task.get_name() == "sim close":
                 self._oracle.rare("the closing task was cancelled from outside")
-                self.close_was_killed = True
+                self._oracle.close_was_killed = True
                 task.cancel()
 
     def _start(self, coroutine: Any) -> asyncio.Task[Any]:

@@ -89,6 +89,7 @@ class Oracle:
         self.is_closed = False
         self.letters_failed = 0
         self.letters_taken = 0
+        self.close_was_killed = False
         self.is_over = False
 
     # --- tools
@@ -216,15 +217,17 @@ class Oracle:
         is_ambiguous = "U" in ends or "" in ends
         if is_ambiguous and failure.outcome is not Outcome.UNKNOWN:
             self.breach("I3", f"record {record.id} is NOT_WRITTEN, though an attempt of it ({ends}) has no answer")
-        if not is_ambiguous and failure.outcome is not Outcome.NOT_WRITTEN:
+        # Who cancels the closing task itself leaves no time for answers: what is on the wire may end UNKNOWN early.
+        is_cut_off = self.close_was_killed and failure.reason == "abandoned"
+        if not is_ambiguous and not is_cut_off and failure.outcome is not Outcome.NOT_WRITTEN:
             self.breach("I4", f"record {record.id} is UNKNOWN, though every attempt of it was answered ({ends})")
-        if ends and ends[-1] == "D":
+        if ends and ends[-1] == "D" and not is_cut_off:
             self.breach("I2", f"record {record.id} was delivered, and ended {failure.reason}")
         is_culprit = failure.reason == "rejected" and (not ends or ends[-1] != "X")
         if is_culprit and not record.is_bad:
             self.breach("I15", f"record {record.id} was rejected, though neither it nor an answer was bad ({ends})")
         charged = sum(end != "B" for end in ends) + is_culprit
-        if failure.attempts != charged:
+        if failure.attempts != charged and not is_cut_off:
             self.breach("I15", f"record {record.id}: {failure.attempts} attempts were told, {charged} were made ({ends})")
         if "" in ends:
             self.rare("ended while on the wire")
