@@ -113,6 +113,9 @@ class Watch:
             reason = "callers wait for room"
         elif any(entry.epoch <= flush.epoch for flush in self.ledger.flushes for entry in entries):
             reason = "it is being flushed"
+        timer = batcher.linger_timer
+        if reason and self._is_armed(timer) and timer.when() <= due:
+            return  # The loop stalled: a timer armed for a time gone by fires in the next step.
         if reason:
             oracle.breach("I10", f"target {batcher.target} may leave ({reason}), a slot is free, and it does not")
         elif not self._is_armed(batcher.linger_timer):

@@ -214,7 +214,10 @@ class Oracle:
     def _failed(self, record: Record, failure: DeliveryError) -> None:
         self.number_ended[failure.outcome.value] += 1
         ends = [attempt.end for attempt in record.attempts]
-        is_ambiguous = "U" in ends or "" in ends
+        is_culprit = failure.reason == "rejected" and (not ends or ends[-1] != "X")
+        # In the tick between its launch and the first step of its request the provider knows nothing of it yet.
+        record.is_launched = not is_culprit and record.entry.attempts > sum(end != "B" for end in ends)
+        is_ambiguous = "U" in ends or "" in ends or record.is_launched
         if is_ambiguous and failure.outcome is not Outcome.UNKNOWN:
             self.breach("I3", f"record {record.id} is NOT_WRITTEN, though an attempt of it ({ends}) has no answer")
         # Who cancels the closing task itself leaves no time for answers: what is on the wire may end UNKNOWN early.
@@ -223,10 +226,9 @@ class Oracle:
             self.breach("I4", f"record {record.id} is UNKNOWN, though every attempt of it was answered ({ends})")
         if ends and ends[-1] == "D" and not is_cut_off:
             self.breach("I2", f"record {record.id} was delivered, and ended {failure.reason}")
-        is_culprit = failure.reason == "rejected" and (not ends or ends[-1] != "X")
         if is_culprit and not record.is_bad:
             self.breach("I15", f"record {record.id} was rejected, though neither it nor an answer was bad ({ends})")
-        charged = sum(end != "B" for end in ends) + is_culprit
+        charged = sum(end != "B" for end in ends) + (is_culprit or record.is_launched)
         if failure.attempts != charged and not is_cut_off:
             self.breach("I15", f"record {record.id}: {failure.attempts} attempts were told, {charged} were made ({ends})")
         if "" in ends:
@@ -286,7 +288,9 @@ class Oracle:
         if record.payload != record.entry.payload or record.entry.target != record.target:
             self.breach("I2", f"record {record.id} was sent as something else")
         if record.ended_at is not None:
-            self.breach("I15", f"record {record.id} was sent after it had ended")
+            if not record.is_launched:
+                self.breach("I15", f"record {record.id} was sent after it had ended")
+            self.rare("ended between its launch and its request's first step")
         attempts = record.attempts
         if attempts:
             last = attempts[-1]

@@ -43,6 +43,8 @@ class Record:
     is_lost: bool = False
     # It was put by a put_many that raised what its source raised: its caller gave up the list of outcomes.
     is_excused: bool = False
+    # It ended when its request had been launched and had not begun.
+    is_launched: bool = False
     orphaned: int = 0
     letters: int = 0
     # One for each request that carried it, refused ones apart: see Attempt.
