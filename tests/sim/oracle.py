@@ -265,8 +265,13 @@ class Oracle:
         if len(set(records)) < len(records):
             self.breach("I5", f"request {number} carries a record twice")
         self._lanes_begin(number, records)
+        led: set[tuple[Hashable, Hashable]] = set()
         for record in records:
-            self._sent_again(record, number, now)
+            lane = self.lane_of(record)
+            # Behind another of its key it goes when that goes.
+            self._sent_again(record, number, now, leads=lane is None or lane not in led)
+            if lane is not None:
+                led.add(lane)
         if batch.reason == "isolation":
             self._isolating(records[0], number)
         return number
@@ -284,7 +289,7 @@ class Oracle:
                 self.breach("I7", f"request {number} carries a key twice, which the provider does not take")
         self.keys_in_flight.update(lanes)
 
-    def _sent_again(self, record: Record, number: int, now: float) -> None:
+    def _sent_again(self, record: Record, number: int, now: float, *, leads: bool) -> None:
         if record.payload != record.entry.payload or record.entry.target != record.target:
             self.breach("I2", f"record {record.id} was sent as something else")
         if record.ended_at is not None:
@@ -296,7 +301,7 @@ class Oracle:
             last = attempts[-1]
             if last.end not in ("R", "U", "B"):
                 self.breach("I15", f"record {record.id} was sent again after {last.end or 'no answer yet'}")
-            if last.end in ("R", "U") and last.ended_at is not None:
+            if leads and last.end in ("R", "U") and last.ended_at is not None:
                 wait = now - last.ended_at
                 if wait < self.policy.backoff.base - EPSILON or now < last.not_before - EPSILON:
                     self.breach("I15", f"record {record.id} was sent again after {wait:.4f} s, before its backoff ended")
