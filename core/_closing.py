@@ -50,17 +50,18 @@ class Closing:
         """Close, or wait for who does; a cancellation makes it quick, and is raised when it is done."""
         loop = asyncio.get_running_loop()
         if self._task is None:
-            self._task = loop.create_task(self._close(), name=f"{self._destination.name} close")
+            self._task = loop.create_task(self._close(self._refuse_more()), name=f"{self._destination.name} close")
         self._end_by(loop.time() + timeout)
         was_cancelled = False
         while not self._task.done():
             try:
                 await asyncio.shield(self._task)
             except asyncio.CancelledError:
-                if self._task.cancelled():
-                    raise
                 was_cancelled = True
                 self._end_by(loop.time())
+        if self._task.cancelled():
+            # Here too: cancelled before its first step, the task never came to its own end.
+            self._leave_nothing()
         if was_cancelled:
             raise asyncio.CancelledError
         return self._task.result()
@@ -77,26 +78,38 @@ class Closing:
         if not self._time_is_up.done():
             self._time_is_up.set_result(None)
 
-    async def _close(self) -> CloseReport:
+    def _refuse_more(self) -> asyncio.Future[None] | None:
+        """Refuse new records from this very tick on; give the future of the last outcome, if the sink is open."""
+        if self._dispatcher is None:
+            return None
+        return self._dispatcher.start_closing(
+            SinkClosed(f"{self._destination.name}: the sink is closing, the record was not accepted")
+        )
+
+    def _leave_nothing(self) -> None:
+        """Give every record its outcome, and unschedule everything. Called again, it changes nothing."""
+        if self._dispatcher is not None:
+            self._dispatcher.abandon()
+            self._dispatcher.end_unanswered()
+            self._dispatcher.cancel_timers()
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+
+    async def _close(self, drained: asyncio.Future[None] | None) -> CloseReport:
         loop = asyncio.get_running_loop()
         began = loop.time()
         dispatcher = self._dispatcher
         letters_failed = unfinished = 0
         try:
-            if dispatcher is not None:
-                unfinished = await self._drain(dispatcher)
+            if dispatcher is not None and drained is not None:
+                unfinished = await self._drain(dispatcher, drained)
                 letters_failed = await self._hand_on_letters(dispatcher)
         finally:
             # Also when this task itself is cancelled, as a loop does that shuts down: no record stays without an
             # outcome.
+            self._leave_nothing()
             if dispatcher is not None:
-                dispatcher.abandon()
-                dispatcher.end_unanswered()
-                dispatcher.cancel_timers()
-            if self._deadline_timer is not None:
-                self._deadline_timer.cancel()
-        if dispatcher is not None:
-            await self._close_destination()
+                await self._close_destination()
         tally = self._tally
         return CloseReport(
             delivered=tally.delivered,
@@ -108,10 +121,8 @@ class Closing:
             seconds=loop.time() - began,
         )
 
-    async def _drain(self, dispatcher: Dispatcher) -> int:
+    async def _drain(self, dispatcher: Dispatcher, drained: asyncio.Future[None]) -> int:
         """Deliver until the time is up, then end the rest. Give the number of requests that would not stop."""
-        refusal = SinkClosed(f"{self._destination.name}: the sink is closing, the record was not accepted")
-        drained = dispatcher.start_closing(refusal)
         await asyncio.wait([drained, self._time_is_up], return_when=asyncio.FIRST_COMPLETED)
         if drained.done():
             return 0

@@ -164,8 +164,10 @@ class Dispatcher:
             self._end_late(entry, now)
         self._after_outcomes()
         oldest = next(iter(self.ledger.open), None)
-        # The room that came back may have let in a record, and armed the timer, just now.
-        if oldest is not None and self._expiry_timer is None:
+        if oldest is not None:
+            # The room that came back may have let in a record, which armed the timer for itself, just now.
+            if self._expiry_timer is not None:
+                self._expiry_timer.cancel()
             self._expiry_timer = self._loop.call_at(oldest.accepted_at + timeout, self._expire)
 
     def _end_late(self, entry: Entry, now: float) -> None:

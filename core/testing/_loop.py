@@ -7,7 +7,7 @@ import selectors
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
 
@@ -22,8 +22,11 @@ class _JumpingSelector(selectors.BaseSelector):
     def __init__(self) -> None:
         self._files = selectors.DefaultSelector()
         self.now = 0.0
+        self.after_step: Callable[[], None] | None = None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if self.after_step is not None:
+            self.after_step()
         ready = self._files.select(0)
         if ready or timeout == 0:
             return ready
@@ -69,6 +72,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return the virtual time in seconds; it starts at 0."""
         return self._jumping.now
+
+    @property
+    def after_step(self) -> Callable[[], None] | None:
+        """Called after every step of the loop, when all that was ready has run; what it raises ends `run`.
+
+        For invariants that must hold at every moment at which other code could look.
+        """
+        return self._jumping.after_step
+
+    @after_step.setter
+    def after_step(self, check: Callable[[], None] | None) -> None:
+        self._jumping.after_step = check
 
     def stall(self, seconds: float) -> None:
         """Move the clock without running anything, as a blocking call in the loop's thread would."""

@@ -1,0 +1,1 @@
+def plant_all(*, jobs, only): return 0

@@ -1,0 +1,222 @@
+"""One simulated world: callers, a sink, a provider and bad luck, all drawn from one seed, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sinkwell.core import DeliveryError, InvalidRecord, Observer, Receipt, Sink, SinkClosed, SinkFull, SinkwellError
+from sinkwell.core.testing import Deadlock, VirtualLoop
+
+from .callers import Callers
+from .deeds import Deeds
+from .faults import SimDestination, calm
+from .invariants import Watch, at_the_end, left_behind
+from .letters import Letters
+from .oracle import Breach, Oracle
+from .scenario import Record, Scenario, draw
+
+if TYPE_CHECKING:
+    from sinkwell.core import BatchSent, DeadLetterFailed, RecordOrphaned
+
+# After the faults have stopped, nobody may wait longer than this, in virtual seconds.
+PATIENCE = 20_000.0
+MOST_STEPS = 200_000
+
+
+@dataclass(slots=True)
+class Life:
+    """What became of one world."""
+
+    seed: int
+    breaches: list[str]
+    digest: str
+    seen: set[str]
+    steps: int
+    records: int
+    log: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+class SimObserver(Observer):
+    """Tells the oracle what observers are told, and raises where it was drawn."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._chance = world.scenario.observer_raises
+
+    def _maybe_raise(self) -> None:
+        if self._chance and self._world.rng.random() < self._chance:
+            self._world.oracle.rare("observer raised")
+            raise RuntimeError("sim: the observer raises")
+
+    def on_batch_sent(self, event: BatchSent) -> None:
+        self._world.watch.on_batch_sent(event)
+        self._maybe_raise()
+
+    def on_batch_done(self, event: object) -> None:
+        self._maybe_raise()
+
+    def on_record_failed(self, event: object) -> None:
+        self._maybe_raise()
+
+    def on_record_orphaned(self, event: RecordOrphaned) -> None:
+        event.record.orphaned += 1
+        self._world.oracle.rare("an orphan was reported")
+        self._maybe_raise()
+
+    def on_dead_letter_failed(self, event: DeadLetterFailed) -> None:
+        self._world.letters.failed(event)
+        self._maybe_raise()
+
+
+class World:
+    """One seed's world."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.loop = VirtualLoop()
+        self.loop.after_step = self._after_step
+        self.rng = random.Random(scenario.seed * 2 + 1)
+        self.oracle = Oracle(scenario)
+        self.oracle.time = self.loop.time
+        self.destination = SimDestination(
+            scenario.faults, scenario.limits, self.oracle, random.Random(scenario.seed * 3 + 2)
+        )
+        self.steps = 0
+        # The clock at the end of the last stall of this step, subtracted to know up to when timers have run.
+        self.stalled_now = 0.0
+        self.sink: Sink[Record, Receipt]
+        self.watch: Watch
+        self.letters: Letters
+
+    def live(self) -> Life:
+        """Live through it all, and say what became of it."""
+        scenario = self.scenario
+        oracle = self.oracle
+        self.loop.set_exception_handler(self._exception)
+        try:
+            self.loop.run(self._main())
+        except Deadlock as error:
+            oracle.breach("I17", str(error))
+        except (Breach, RuntimeError):
+            # Ended in the middle of a step, the loop's own tidying up may complain too.
+            if not oracle.breaches:
+                raise
+        return Life(
+            seed=scenario.seed,
+            breaches=oracle.breaches,
+            digest=oracle.digest() if not oracle.breaches else "",
+            seen=oracle.seen,
+            steps=self.steps,
+            records=len(scenario.records),
+            log=oracle.log,
+        )
+
+    def _exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Whatever reaches the loop's handler escaped from a callback: nothing of ours may."""
+        if "never retrieved" in context["message"]:
+            return
+        error = context.get("exception")
+        self.oracle.breach("I16", f"{context['message']}: {error!r}")
+
+    def _after_step(self) -> None:
+        self.steps += 1
+        if hasattr(self, "watch"):
+            self.watch.after_step(self.loop.time() - self.stalled_now)
+        self.stalled_now = 0.0
+        if self.steps > MOST_STEPS:
+            self.oracle.breach("I17", f"the loop spins: {MOST_STEPS} steps")
+        if self.oracle.breaches:
+            # What the loop's own tidying up does from here on is no news.
+            self.loop.after_step = None
+            self.oracle.is_over = True
+            raise Breach(self.oracle.breaches[0])
+
+    def stall(self, seconds: float) -> None:
+        """Block the loop, as a slow synchronous call would."""
+        self.oracle.note("stall", seconds)
+        self.oracle.rare("the loop stalled")
+        self.oracle.stalled += seconds
+        self.stalled_now += seconds
+        self.loop.stall(seconds)
+
+    async def _main(self) -> None:
+        scenario = self.scenario
+        self.letters = Letters(self)
+        await self.letters.open()
+        self.sink = Sink(
+            self.destination,
+            scenario.policy,
+            dead_letter=self.letters.target,
+            observer=SimObserver(self),
+            rng=random.Random(scenario.seed),
+        )
+        await self.sink.open()
+        self.watch = Watch(self.oracle, self.sink)
+        self.callers = Callers(self)
+        self.deeds = Deeds(self)
+        if scenario.cancel_on_answer:
+            self.oracle.on_answer = self.callers.cancel_around
+        tasks = [*self.callers.start(), self.loop.create_task(self.deeds.run(), name="sim deeds")]
+        await asyncio.wait(tasks, timeout=2 * scenario.policy.delivery_timeout + 5)
+        await self._liveness(tasks)
+        await self._end()
+
+    async def _liveness(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Faults stop: then everything must drain, and one fresh record must go through."""
+        oracle = self.oracle
+        oracle.note("calm")
+        calm(self.destination)
+        self.letters.calm()
+        resumer = self.loop.create_task(self.deeds.resume_all(), name="sim resumer")
+        _, waiting = await asyncio.wait(tasks, timeout=PATIENCE)
+        if waiting:
+            names = sorted(task.get_name() for task in waiting)
+            oracle.breach("I17", f"faults have stopped, and {names} still wait")
+            return
+        if self.sink._closing is None:
+            await self.deeds.flush()
+            await self._fresh_record()
+        resumer.cancel()
+        await asyncio.wait([resumer])
+
+    async def _fresh_record(self) -> None:
+        record = Record(id=10_000_000, size=1, key="fresh", target=None)
+        self.scenario.records.append(record)
+        await asyncio.sleep(10.0)  # A rate may still make up for what was sent last.
+        try:
+            async with asyncio.timeout(PATIENCE):
+                self.oracle.told(record, await self.sink.put(record))
+        except (SinkwellError, TimeoutError) as error:
+            self.oracle.breach("I17", f"faults have stopped, and a fresh record gets {error!r}")
+
+    async def _end(self) -> None:
+        oracle = self.oracle
+        await asyncio.sleep(30)  # Requests that ignored their cancellation end too.
+        report = await self.deeds.close(None)
+        await asyncio.sleep(30)
+        await self.letters.close()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        found = left_behind(self.loop)
+        if found:
+            oracle.breach("I13", f"left behind after close: {found}")
+        # Cancelled before its first step, the closing task had no chance to await anything.
+        if self.destination.closed != 1 and not (oracle.close_was_killed and self.destination.closed == 0):
+            oracle.breach("I13", f"the destination was closed {self.destination.closed} times")
+        self.letters.check()
+        if report is not None:
+            at_the_end(oracle, self.sink, report, self.watch)
+        if oracle.breaches:
+            raise Breach(oracle.breaches[0])
+
+
+def live(seed: int) -> Life:
+    """Draw a world and live through it."""
+    logging.getLogger("sinkwell").setLevel(logging.CRITICAL + 1)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
+    return World(draw(seed)).live()
