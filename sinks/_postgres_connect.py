@@ -6,8 +6,6 @@ import ssl
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from sinkwell.core import ConfigError
-
 from ._extras import needs_extra
 
 with needs_extra("postgres"):
@@ -90,33 +88,24 @@ async def _leave_as_it_is(_connection: object) -> None:
     """Spare asyncpg's reset, a round trip: we set nothing on a connection that the next batch could see."""
 
 
-async def open_pool(dsn: Dsn, *, size: int, timeout: float, tls: Tls) -> Pool:  # noqa: ASYNC109 - of each connect, for ever
-    """Connect once, to know that it works, and return a pool that makes the rest when needed.
+async def open_pool(dsn: Dsn, *, size: int, timeout: float, tls: Tls) -> Pool:  # noqa: ASYNC109 - of each connect
+    """Return a pool that connects when it is first used."""
+    return await asyncpg.create_pool(
+        dsn.reveal(),
+        min_size=0,  # with more, asyncpg reconnects in the background for as long as the server is away
+        max_size=size,
+        max_inactive_connection_lifetime=_IDLE_SECONDS,
+        command_timeout=None,
+        timeout=timeout,
+        ssl=dsn.tls() if tls is None else tls,
+        reset=_leave_as_it_is,
+    )
 
-    Raises:
-        ConfigError: nothing can be reached, or it refuses us; without any part of the URI's password.
-    """
-    problem = ""
-    cause: Exception | None = None
-    try:
-        return await asyncpg.create_pool(
-            dsn.reveal(),
-            min_size=1,
-            max_size=size,
-            max_inactive_connection_lifetime=_IDLE_SECONDS,
-            command_timeout=None,
-            timeout=timeout,
-            ssl=dsn.tls() if tls is None else tls,
-            reset=_leave_as_it_is,
-        )
-    except (asyncpg.InterfaceError, ValueError) as error:
-        # Its text may quote the URI.
-        problem = f"asyncpg can't use the dsn ({type(error).__name__})"
-    except (asyncpg.PostgresError, OSError) as error:
-        cause = bare(error)
-        problem = f"can't connect to PostgreSQL: {type(error).__name__}: {error}"
-    # Raised out here, with bare errors: asyncpg's frames hold the password.
-    raise ConfigError(problem) from cause
+
+def sentence_of(error: Exception) -> str:
+    """Tell an error of connecting without any part of the URI, which asyncpg quotes in its own."""
+    is_quoting = isinstance(error, (asyncpg.InterfaceError, ValueError)) and not isinstance(error, OSError)
+    return type(error).__name__ if is_quoting else f"{type(error).__name__}: {error}"
 
 
 def bare(error: Exception) -> Exception:

@@ -8,7 +8,7 @@ Only (5) can be left without an answer, and then the transaction's number tells 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -25,9 +25,9 @@ from sinkwell.core import (
 )
 
 from ._extras import needs_extra
-from ._postgres_connect import bare, open_pool
+from ._postgres_connect import bare, open_pool, sentence_of
 from ._postgres_errors import RowsSkipped, ShapeChanged, fault_of, is_fatal
-from ._postgres_fate import fate_of
+from ._postgres_fate import Transaction, fate_of, life_of
 from ._postgres_rows import RowEncoder
 from ._postgres_table import SHAPE, parse_table_name, quote_ident, read_table
 
@@ -35,7 +35,7 @@ with needs_extra("postgres"):
     import asyncpg
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 
     from sinkwell.core import Batch, Encoded, Entry, Verdict
 
@@ -63,7 +63,7 @@ class PostgresDestination:
     """Copies batches into one table.
 
     Args:
-        dsn: where the server is; `None` with `pool`.
+        dsn: where the server is; `None` if there is a `pool`.
         table: the table's name as the user wrote it.
         columns: the columns that a row has values for, in the order of a tuple's values.
         pool: the caller's own, which is left open; else one is made for `most_in_flight` writes.
@@ -98,6 +98,8 @@ class PostgresDestination:
         self._has_changed = False
         # Readings that changed nothing since a COPY last worked: bounds retrying what a new connection does not mend.
         self._vain_readings = 0
+        # By the process that serves it: which life of the server a connection began in. Left when it is lost.
+        self._lives: dict[int, str] = {}
         # Connections on their way out; nothing else runs here between two writes.
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -123,19 +125,25 @@ class PostgresDestination:
         Raises:
             ConfigError: the server, the table or a column is not there, or not for us.
         """
-        if self._given_pool is None:
-            assert self._dsn is not None
-            # One more than there are writes: the fate of a COMMIT is asked while others write.
-            size = self._most_in_flight + 1
-            self._own_pool = await open_pool(self._dsn, size=size, timeout=self._timeout, tls=self._tls)
         try:
+            if self._dsn is not None:
+                # One more than there are writes: the fate of a COMMIT is asked while others write.
+                size = self._most_in_flight + 1
+                self._own_pool = await open_pool(self._dsn, size=size, timeout=self._timeout, tls=self._tls)
             async with asyncio.timeout(self._timeout), self._pool.acquire() as connection:
                 await self._prepare(connection)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-            problem = f"can't COPY into {self._wanted}: {type(error).__name__}: {error}"
+        except (
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+            OSError,
+            ValueError,
+        ) as error:
+            problem = f"{self.name}: {sentence_of(error)}"
             cause = bare(error)
         else:
             return
+        # Raised out here, with a bare cause: asyncpg's frames hold the password.
         raise ConfigError(problem) from cause
 
     async def _prepare(self, connection: Connection) -> None:
@@ -186,16 +194,19 @@ class PostgresDestination:
             return _each(entries, await self._answer_to(bare(error), fault_of(error, len(entries), None), table))
         reached: list[int | None] = [None]
         try:
-            await connection.execute("BEGIN")
-            await _copy(connection, table, self._names, batch.payloads, reached)
-            xid = await self._xid(connection, table)
+            async with _broken_off_when_lost(connection):
+                await connection.execute("BEGIN")
+                await _copy(connection, table, self._names, batch.payloads, reached)
+                transaction = Transaction(
+                    await self._xid(connection, table), connection.get_server_pid(), await self._life(connection)
+                )
         except asyncio.CancelledError:
             self._close_soon(connection)
             return _each(entries, Retry(TimeoutError("given up before COMMIT was sent: nothing was written")))
         except Exception as error:  # noqa: BLE001 - nothing was committed, whatever it is
             fault = fault_of(error, len(entries), reached[0])
             return await self._not_written(connection, entries, bare(error), fault, table)
-        return await self._commit(connection, entries, xid, table)
+        return await self._commit(connection, entries, transaction, table)
 
     def _check_again(self, entries: Sequence[Entry]) -> None:
         """Refuse a row that was accepted for another type of its column, which the client might bend in silence."""
@@ -213,10 +224,18 @@ class PostgresDestination:
             raise ShapeChanged(f"a column of {table.name} was changed while rows for it were on their way")
         return str(found["xid"])
 
-    async def _commit(
-        self, connection: Connection, entries: Sequence[Entry], xid: str, table: Table
-    ) -> Sequence[Verdict[PostgresReceipt]]:
+    async def _life(self, connection: Connection) -> str:
         pid = connection.get_server_pid()
+        life = self._lives.get(pid)
+        if life is None:
+            # Before the question, so that a loss meanwhile is not missed.
+            connection.add_termination_listener(lambda _: self._lives.pop(pid, None))
+            life = self._lives[pid] = await life_of(connection)
+        return life
+
+    async def _commit(
+        self, connection: Connection, entries: Sequence[Entry], transaction: Transaction, table: Table
+    ) -> Sequence[Verdict[PostgresReceipt]]:
         try:
             status = await connection.execute("COMMIT")
         except asyncio.CancelledError:
@@ -234,9 +253,8 @@ class PostgresDestination:
             if status == "COMMIT":
                 return _delivered(entries)
             return _each(entries, Retry(RuntimeError(f"COMMIT was answered with {status}: nothing was written")))
-        connection.terminate()
-        await self._give_back(connection)
-        fate = await fate_of(self._pool, xid, pid)
+        await self._cut(connection)
+        fate = await fate_of(self._pool, transaction)
         if fate == "committed":
             return _delivered(entries)
         return _each(entries, Retry(error) if fate == "aborted" else Unknown(error))
@@ -248,8 +266,7 @@ class PostgresDestination:
         if fault.is_sound:
             self._clean_up(self._roll_back(connection))
         else:
-            connection.terminate()
-            await self._give_back(connection)
+            await self._cut(connection)
         if fault.kind == "row":
             raise BatchRefused(fault.suspect) from error
         try:
@@ -297,8 +314,8 @@ class PostgresDestination:
             async with asyncio.timeout(_LAST_WORD_SECONDS):
                 await connection.execute("ROLLBACK")
         except Exception:  # noqa: BLE001 - then it is of no use
-            connection.terminate()
-        finally:
+            await self._cut(connection)
+        else:
             await self._give_back(connection)
 
     async def _close(self, connection: Connection) -> None:
@@ -306,7 +323,12 @@ class PostgresDestination:
         with suppress(Exception):
             async with asyncio.timeout(_LAST_WORD_SECONDS):
                 await connection.execute("ROLLBACK")
-        connection.terminate()
+        await self._cut(connection)
+
+    async def _cut(self, connection: Connection) -> None:
+        # One that noticed its end has left the pool by itself.
+        with suppress(asyncpg.InterfaceError):
+            connection.terminate()
         await self._give_back(connection)
 
     async def _give_back(self, connection: Connection) -> None:
@@ -336,6 +358,26 @@ def _checked_names(columns: Sequence[str]) -> tuple[str, ...]:
     if len(set(columns)) < len(columns):
         raise ConfigError(f"columns name one twice: {', '.join(columns)}")
     return tuple(columns)
+
+
+@asynccontextmanager
+async def _broken_off_when_lost(connection: Connection) -> AsyncGenerator[None]:
+    """Raise TimeoutError inside when the connection is lost.
+
+    asyncpg (0.32) waits for ever for room in the socket if the connection is lost while a COPY waits for it.
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as watch:
+
+        def lost(_connection: object) -> None:
+            watch.reschedule(loop.time())
+
+        connection.add_termination_listener(lost)
+        try:
+            yield
+        finally:
+            with suppress(asyncpg.InterfaceError):
+                connection.remove_termination_listener(lost)
 
 
 async def _copy(
