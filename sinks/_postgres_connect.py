@@ -88,7 +88,7 @@ async def _leave_as_it_is(_connection: object) -> None:
     """Spare asyncpg's reset, a round trip: we set nothing on a connection that the next batch could see."""
 
 
-async def open_pool(dsn: Dsn, *, size: int, timeout: float, tls: Tls) -> Pool:  # noqa: ASYNC109 - of each connect
+async def open_pool(dsn: Dsn, *, size: int, timeout: float, tls: Tls) -> Pool:
     """Return a pool that connects when it is first used."""
     return await asyncpg.create_pool(
         dsn.reveal(),

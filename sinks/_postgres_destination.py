@@ -228,8 +228,12 @@ class PostgresDestination:
         pid = connection.get_server_pid()
         life = self._lives.get(pid)
         if life is None:
+
+            def forget(_connection: object) -> None:
+                self._lives.pop(pid, None)
+
             # Before the question, so that a loss meanwhile is not missed.
-            connection.add_termination_listener(lambda _: self._lives.pop(pid, None))
+            connection.add_termination_listener(forget)
             life = self._lives[pid] = await life_of(connection)
         return life
 

@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.faults import FaultProxy
 
 from sinkwell.core import Delivered, Retry, Unknown
+from tests.faults import FaultProxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,6 +26,12 @@ async def proxy(postgres_server: PostgresServer) -> AsyncIterator[FaultProxy]:
 @pytest.fixture
 async def distant(table: Table, proxy: FaultProxy, postgres_server: PostgresServer) -> Any:
     return await table.open(dsn=postgres_server.through(proxy.host, proxy.port), most_in_flight=2)
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for is another program's doing
+            await asyncio.sleep(0.01)
 
 
 async def blocked_backend(table: Table) -> int:
@@ -69,8 +75,7 @@ async def test_a_commit_that_vanishes_is_settled_by_ending_its_backend(
     # The last answer before COMMIT tells the columns' types.
     proxy.down.when(b"id:20,body:25", lambda: setattr(proxy.up, "swallow", True))
     write = asyncio.create_task(distant.write(make_batch(distant, [(1, "a")])))
-    while not proxy.up.bytes_swallowed:
-        await asyncio.sleep(0.01)
+    await until(lambda: proxy.up.bytes_swallowed)
     write.cancel()
     proxy.up.swallow = False
     [verdict] = await write
@@ -83,8 +88,9 @@ async def test_a_commit_cancelled_while_unanswered_is_resolved_on_another_connec
 ) -> None:
     proxy.up.when(b"COMMIT", proxy.down.hold)
     write = asyncio.create_task(distant.write(make_batch(distant, [(1, "a")])))
-    while await table.count() == 0:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        while await table.count() == 0:  # noqa: ASYNC110 - the server's doing
+            await asyncio.sleep(0.01)
     write.cancel()
     await asyncio.sleep(0.05)
     proxy.down.release()
@@ -111,8 +117,7 @@ async def test_a_second_cancellation_ends_the_wait_for_an_answer(
 ) -> None:
     proxy.up.when(b"COMMIT", proxy.down.hold)
     write = asyncio.create_task(distant.write(make_batch(distant, [(1, "a")])))
-    while distant._pool.get_idle_size():
-        await asyncio.sleep(0.01)
+    await until(lambda: distant._pool.get_idle_size() == 0)
     await asyncio.sleep(0.1)
     write.cancel()
     await asyncio.sleep(0.05)
@@ -146,7 +151,7 @@ async def test_a_cancelled_write_leaves_no_backend_waiting_for_its_lock(table: T
         write.cancel()
         await write
         async with asyncio.timeout(5):
-            while await waiting_backends(table):
+            while await waiting_backends(table):  # noqa: ASYNC110 - the server's doing
                 await asyncio.sleep(0.01)
     assert isinstance((await destination.write(make_batch(destination, [(1, "a")])))[0], Delivered)
 
@@ -198,12 +203,7 @@ async def test_a_restarted_server_is_found_again(
 
 
 async def test_a_server_that_dies_at_commit_and_comes_back_tells_what_became_of_it(
-    table: Table,
-    proxy: FaultProxy,
-    distant: Any,
-    make_batch: Any,
-    postgres_server: PostgresServer,
-    monkeypatch: pytest.MonkeyPatch,
+    proxy: FaultProxy, distant: Any, make_batch: Any, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sinkwell.sinks._postgres_fate._SECONDS", 30.0)
     proxy.up.when(b"COMMIT", postgres_server.kill)
