@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import ssl
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
 # Closed after so long without use, before a firewall forgets it in silence.
 _IDLE_SECONDS: Final = 300.0
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOOPBACK: Final = frozenset({"", "localhost", "127.0.0.1", "::1"})
+_HAS_PORT: Final = re.compile(r"(?:^[^\[:/]*|\]):[^:]*$")
 
 
 class Dsn:
@@ -51,20 +54,20 @@ class Dsn:
         """Tell in a sentence, without any part of the URI, why it can't be one."""
         try:
             scheme = urlsplit(self._uri).scheme
-            self._ports_and_hosts()
         except ValueError:
-            return "dsn is not a URI that can be read: percent-encode the special characters of its password"
+            scheme = ""
         if scheme not in ("postgresql", "postgres"):
-            return "dsn must begin with postgresql://"
+            return "dsn must begin with postgresql:// and be a URI"
+        ports = [place.rpartition(":")[2] for place in self._places() if _HAS_PORT.search(place)]
+        if not all(port.isdigit() for port in ports):
+            return "dsn has a port that is no number: percent-encode the special characters of its password"
         return None
 
-    def _ports_and_hosts(self) -> list[str]:
-        """Return the hosts, empty for a unix socket; several are separated by commas, IPv6 stands in brackets."""
+    def _places(self) -> list[str]:
+        """Return each `host:port`, as the URI or libpq's variable tells them; an empty one is a unix socket."""
         parts = urlsplit(self._uri)
-        query = parse_qs(parts.query)
-        netloc = parts.netloc.rpartition("@")[2]
-        hosts = netloc.split(",") if netloc else ",".join(query.get("host", [])).split(",")
-        return [_host_of(host) for host in hosts]
+        named = parts.netloc.rpartition("@")[2] or ",".join(parse_qs(parts.query).get("host", []))
+        return (named or os.environ.get("PGHOST", "")).split(",")
 
     def tls(self) -> Tls:
         """Choose TLS: (1) what the URI says, (2) none needed on this machine, (3) verified, host name included."""
@@ -73,12 +76,17 @@ class Dsn:
             return None
         if "sslrootcert" in query:
             return "verify-full"
-        if all(host in _LOOPBACK or host.startswith("/") for host in self._ports_and_hosts()):
+        is_elsewhere = "service" in query or "PGSERVICE" in os.environ
+        if not is_elsewhere and all(
+            host in _LOOPBACK or host.startswith("/") for host in map(_host_of, self._places())
+        ):
             return None
         return ssl.create_default_context()
 
 
 def _host_of(place: str) -> str:
+    if place.count(":") > 1 and not place.startswith("["):
+        return place  # a bare IPv6 address, as PGHOST has them
     if place.startswith("["):
         return place[1:].partition("]")[0]
     return place.partition(":")[0].replace("%2F", "/").replace("%2f", "/")
