@@ -117,7 +117,7 @@ async def test_a_second_cancellation_ends_the_wait_for_an_answer(
 ) -> None:
     proxy.up.when(b"COMMIT", proxy.down.hold)
     write = asyncio.create_task(distant.write(make_batch(distant, [(1, "a")])))
-    await until(lambda: distant._pool.get_idle_size() == 0)
+    await until(lambda: distant._connections.pool.get_idle_size() == 0)
     await asyncio.sleep(0.1)
     write.cancel()
     await asyncio.sleep(0.05)
@@ -215,13 +215,13 @@ async def test_a_server_that_dies_at_commit_and_comes_back_tells_what_became_of_
 
 async def test_cancelled_before_it_has_a_connection_nothing_was_sent(table: Table, make_batch: Any) -> None:
     destination = await table.open(most_in_flight=1)
-    held = [await destination._pool.acquire() for _ in range(2)]
+    held = [await destination._connections.pool.acquire() for _ in range(2)]
     write = asyncio.create_task(destination.write(make_batch(destination, [(1, "a")])))
     await asyncio.sleep(0.05)
     write.cancel()
     assert isinstance((await write)[0], Retry)
     for connection in held:
-        await destination._pool.release(connection)
+        await destination._connections.pool.release(connection)
 
 
 async def test_a_lost_connection_does_not_hold_up_closing(proxy: FaultProxy, distant: Any, make_batch: Any) -> None:

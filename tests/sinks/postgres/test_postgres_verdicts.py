@@ -131,7 +131,7 @@ async def test_a_read_only_server_is_left_for_another_connection(table: Table, m
     role = await table.db.fetchval("SELECT current_user")
     try:
         await table.db.execute(f"ALTER ROLE {role} SET default_transaction_read_only = on")
-        await destination._pool.expire_connections()
+        await destination._connections.pool.expire_connections()
         [verdict] = await destination.write(make_batch(destination, [(1, "a")]))
         assert isinstance(verdict, Retry)
     finally:
