@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sinkwell.core import (
@@ -87,9 +88,9 @@ class PostgresDestination:
         self._names = _checked_names(columns)
         # The caller's pool may have codecs of its own for JSON, which take more than text.
         self._unchecked = frozenset({"json", "jsonb"}) if pool is not None else frozenset[str]()
-        # The newest reading of the table, and what encodes rows for it.
+        # The newest reading of the table, and what checks and measures a row for it (Destination.encode).
         self._table: Table | None = None
-        self._encoder: Callable[[Any], Encoded] | None = None
+        self.encode: Callable[[Any], Encoded] = _not_open
         # Whether a column was changed while the sink ran: from then on rows are checked again before they go.
         self._has_changed = False
         # Readings that changed nothing since a COPY last worked: bounds retrying what a new connection does not mend.
@@ -136,26 +137,17 @@ class PostgresDestination:
         self._use(table)
         await connection.execute("BEGIN")
         try:
-            await _copy(connection, table, self._names, [], [None])
+            await _copy(connection, table, self._names, iter(()))
         finally:
             await connection.execute("ROLLBACK")
 
     def _use(self, table: Table) -> None:
         self._table = table
-        self._encoder = RowEncoder(table, unchecked=self._unchecked)
+        self.encode = RowEncoder(table, unchecked=self._unchecked).encoder()
 
     async def aclose(self) -> None:
         """Let go of every connection; the caller's own pool is left open."""
         await self._connections.aclose()
-
-    def encode(self, record: Any, /) -> Encoded:
-        """Check and measure one row.
-
-        Raises:
-            InvalidRecord: it does not fit the columns.
-        """
-        assert self._encoder is not None, "the core opens a destination before it encodes"
-        return self._encoder(record)
 
     async def write(self, batch: Batch, /) -> Sequence[Verdict[PostgresReceipt]]:
         """Copy one batch and commit it.
@@ -177,17 +169,19 @@ class PostgresDestination:
             return _each(entries, Retry(TimeoutError("no connection in time: nothing was sent")))
         except Exception as error:  # noqa: BLE001 - nothing was sent, whatever it is
             return await self._not_written(None, entries, bare(error), fault_of(error, len(entries), None), table)
-        reached: list[int | None] = [None]
+        rows = iter(batch.payloads)
         try:
             async with broken_off_when_lost(connection):
                 await connection.execute("BEGIN")
-                await _copy(connection, table, self._names, batch.payloads, reached)
+                await _copy(connection, table, self._names, rows)
                 transaction = await self._transaction(connection, table)
         except asyncio.CancelledError:
             self._connections.close_soon(connection)
             return _each(entries, Retry(TimeoutError("given up before COMMIT was sent: nothing was written")))
         except Exception as error:  # noqa: BLE001 - nothing was committed, whatever it is
-            fault = fault_of(error, len(entries), reached[0])
+            # The row that was asked for last; none yet if all are left.
+            left = length_hint(rows)
+            fault = fault_of(error, len(entries), len(entries) - left - 1 if left < len(entries) else None)
             return await self._not_written(connection, entries, bare(error), fault, table)
         return await self._commit(connection, entries, transaction, table)
 
@@ -287,26 +281,15 @@ def _checked_names(columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(columns)
 
 
-async def _copy(
-    connection: Connection,
-    table: Table,
-    columns: Sequence[str],
-    rows: Sequence[tuple[Any, ...]],
-    reached: list[int | None],
-) -> None:
-    name = table.name
-    status = await connection.copy_records_to_table(
-        name.table, schema_name=name.schema, columns=columns, records=_counted(rows, reached)
-    )
-    if status != f"COPY {len(rows)}":
-        raise RowsSkipped(f"{status} of {len(rows)} rows: a trigger on {name} leaves rows out")
+async def _copy(connection: Connection, table: Table, columns: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> None:
+    name, count = table.name, length_hint(rows)
+    status = await connection.copy_records_to_table(name.table, schema_name=name.schema, columns=columns, records=rows)
+    if status != f"COPY {count}":
+        raise RowsSkipped(f"{status} of {count} rows: a trigger on {name} leaves rows out")
 
 
-def _counted(rows: Sequence[tuple[Any, ...]], reached: list[int | None]) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows and keep in `reached[0]` which one the client is encoding; `None` when it has them all."""
-    for reached[0], row in enumerate(rows):
-        yield row
-    reached[0] = None
+def _not_open(_record: Any) -> Encoded:
+    raise AssertionError("the core opens a destination before it encodes")
 
 
 def _each(entries: Sequence[Entry], verdict: V) -> list[V]:
@@ -314,5 +297,8 @@ def _each(entries: Sequence[Entry], verdict: V) -> list[V]:
 
 
 def _delivered(entries: Sequence[Entry]) -> list[Verdict[PostgresReceipt]]:
+    verdicts: dict[int, Verdict[PostgresReceipt]]
     verdicts = {attempts: Delivered(PostgresReceipt(attempts=attempts)) for attempts in {e.attempts for e in entries}}
+    if len(verdicts) == 1:
+        return [*verdicts.values()] * len(entries)
     return [verdicts[entry.attempts] for entry in entries]

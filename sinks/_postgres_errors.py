@@ -61,7 +61,7 @@ def fault_of(error: Exception, records: int, reached: int | None) -> Fault:
     Args:
         error: what asyncpg, or a check of ours, raised.
         records: how many rows the batch has.
-        reached: the row that was being encoded; `None` once all were sent.
+        reached: the row that was encoded last; `None` if none was.
     """
     if isinstance(error, asyncpg.PostgresError):
         return _of_server(error, records)
