@@ -248,6 +248,8 @@ class Sink(Generic[T, R]):
         return self._tally.stats(self._dispatcher)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_tally"):  # a traceback shows it while a subclass's constructor refuses its arguments
+            return f"<{type(self).__name__} not made>"
         stats = self.stats()
         state = "closed" if self._dispatcher is None else "closing" if self._dispatcher.is_closing else "open"
         return (

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import ssl
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import parse_qs, urlsplit
-
-from sinkwell.core import ConfigError
 
 from ._extras import needs_extra
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 # Closed after so long without use, before a firewall forgets it in silence.
 _IDLE_SECONDS: Final = 300.0
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOOPBACK: Final = frozenset({"", "localhost", "127.0.0.1", "::1"})
+_HAS_PORT: Final = re.compile(r"(?:^[^\[:/]*|\]):[^:]*$")
 
 
 class Dsn:
@@ -53,20 +54,20 @@ class Dsn:
         """Tell in a sentence, without any part of the URI, why it can't be one."""
         try:
             scheme = urlsplit(self._uri).scheme
-            self._ports_and_hosts()
         except ValueError:
-            return "dsn is not a URI that can be read: percent-encode the special characters of its password"
+            scheme = ""
         if scheme not in ("postgresql", "postgres"):
-            return "dsn must begin with postgresql://"
+            return "dsn must begin with postgresql:// and be a URI"
+        ports = [place.rpartition(":")[2] for place in self._places() if _HAS_PORT.search(place)]
+        if not all(port.isdigit() for port in ports):
+            return "dsn has a port that is no number: percent-encode the special characters of its password"
         return None
 
-    def _ports_and_hosts(self) -> list[str]:
-        """Return the hosts, empty for a unix socket; several are separated by commas, IPv6 stands in brackets."""
+    def _places(self) -> list[str]:
+        """Return each `host:port`, as the URI or libpq's variable tells them; an empty one is a unix socket."""
         parts = urlsplit(self._uri)
-        query = parse_qs(parts.query)
-        netloc = parts.netloc.rpartition("@")[2]
-        hosts = netloc.split(",") if netloc else ",".join(query.get("host", [])).split(",")
-        return [_host_of(host) for host in hosts]
+        named = parts.netloc.rpartition("@")[2] or ",".join(parse_qs(parts.query).get("host", []))
+        return (named or os.environ.get("PGHOST", "")).split(",")
 
     def tls(self) -> Tls:
         """Choose TLS: (1) what the URI says, (2) none needed on this machine, (3) verified, host name included."""
@@ -75,12 +76,17 @@ class Dsn:
             return None
         if "sslrootcert" in query:
             return "verify-full"
-        if all(host in _LOOPBACK or host.startswith("/") for host in self._ports_and_hosts()):
+        is_elsewhere = "service" in query or "PGSERVICE" in os.environ
+        if not is_elsewhere and all(
+            host in _LOOPBACK or host.startswith("/") for host in map(_host_of, self._places())
+        ):
             return None
         return ssl.create_default_context()
 
 
 def _host_of(place: str) -> str:
+    if place.count(":") > 1 and not place.startswith("["):
+        return place  # a bare IPv6 address, as PGHOST has them
     if place.startswith("["):
         return place[1:].partition("]")[0]
     return place.partition(":")[0].replace("%2F", "/").replace("%2f", "/")
@@ -90,33 +96,24 @@ async def _leave_as_it_is(_connection: object) -> None:
     """Spare asyncpg's reset, a round trip: we set nothing on a connection that the next batch could see."""
 
 
-async def open_pool(dsn: Dsn, *, size: int, timeout: float, tls: Tls) -> Pool:  # noqa: ASYNC109 - of each connect, for ever
-    """Connect once, to know that it works, and return a pool that makes the rest when needed.
+async def open_pool(dsn: Dsn, *, size: int, timeout: float, tls: Tls) -> Pool:
+    """Return a pool that connects when it is first used."""
+    return await asyncpg.create_pool(
+        dsn.reveal(),
+        min_size=0,  # with more, asyncpg reconnects in the background for as long as the server is away
+        max_size=size,
+        max_inactive_connection_lifetime=_IDLE_SECONDS,
+        command_timeout=None,
+        timeout=timeout,
+        ssl=dsn.tls() if tls is None else tls,
+        reset=_leave_as_it_is,
+    )
 
-    Raises:
-        ConfigError: nothing can be reached, or it refuses us; without any part of the URI's password.
-    """
-    problem = ""
-    cause: Exception | None = None
-    try:
-        return await asyncpg.create_pool(
-            dsn.reveal(),
-            min_size=1,
-            max_size=size,
-            max_inactive_connection_lifetime=_IDLE_SECONDS,
-            command_timeout=None,
-            timeout=timeout,
-            ssl=dsn.tls() if tls is None else tls,
-            reset=_leave_as_it_is,
-        )
-    except (asyncpg.InterfaceError, ValueError) as error:
-        # Its text may quote the URI.
-        problem = f"asyncpg can't use the dsn ({type(error).__name__})"
-    except (asyncpg.PostgresError, OSError) as error:
-        cause = bare(error)
-        problem = f"can't connect to PostgreSQL: {type(error).__name__}: {error}"
-    # Raised out here, with bare errors: asyncpg's frames hold the password.
-    raise ConfigError(problem) from cause
+
+def sentence_of(error: Exception) -> str:
+    """Tell an error of connecting without any part of the URI, which asyncpg quotes in its own."""
+    is_quoting = isinstance(error, (asyncpg.InterfaceError, ValueError)) and not isinstance(error, OSError)
+    return type(error).__name__ if is_quoting else f"{type(error).__name__}: {error}"
 
 
 def bare(error: Exception) -> Exception:

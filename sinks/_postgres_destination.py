@@ -8,8 +8,8 @@ Only (5) can be left without an answer, and then the transaction's number tells 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sinkwell.core import (
@@ -25,9 +25,10 @@ from sinkwell.core import (
 )
 
 from ._extras import needs_extra
-from ._postgres_connect import bare, open_pool
+from ._postgres_connect import bare, sentence_of
+from ._postgres_connections import Connections, broken_off_when_lost
 from ._postgres_errors import RowsSkipped, ShapeChanged, fault_of, is_fatal
-from ._postgres_fate import fate_of
+from ._postgres_fate import Transaction, fate_of
 from ._postgres_rows import RowEncoder
 from ._postgres_table import SHAPE, parse_table_name, quote_ident, read_table
 
@@ -35,7 +36,7 @@ with needs_extra("postgres"):
     import asyncpg
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sinkwell.core import Batch, Encoded, Entry, Verdict
 
@@ -48,9 +49,6 @@ LIMITS: Final = Limits(default_records=5_000, default_bytes=8 * 1024 * 1024, ret
 
 _OLDEST_SERVER: Final = 13  # pg_current_xact_id and pg_xact_status by 64-bit numbers
 _XID: Final = f"SELECT pg_catalog.pg_current_xact_id()::text AS xid, {SHAPE} AS shape"
-# How long a connection is given to stop what it was doing, before it is cut.
-_LAST_WORD_SECONDS: Final = 1.0
-
 V = TypeVar("V")
 
 
@@ -63,7 +61,7 @@ class PostgresDestination:
     """Copies batches into one table.
 
     Args:
-        dsn: where the server is; `None` with `pool`.
+        dsn: where the server is; `None` if there is a `pool`.
         table: the table's name as the user wrote it.
         columns: the columns that a row has values for, in the order of a tuple's values.
         pool: the caller's own, which is left open; else one is made for `most_in_flight` writes.
@@ -83,23 +81,20 @@ class PostgresDestination:
         most_in_flight: int = 8,
         timeout: float = 10.0,
     ) -> None:
-        self._dsn = dsn
-        self._tls: Tls = tls
+        self._connections = Connections(dsn, given=pool, tls=tls, most_in_flight=most_in_flight, timeout=timeout)
         self._timeout = timeout
         self._most_in_flight = most_in_flight
         self._wanted = parse_table_name(table)
         self._names = _checked_names(columns)
-        self._own_pool: Pool | None = None
-        self._given_pool = pool
-        # The newest reading of the table, and what encodes rows for it.
+        # The caller's pool may have codecs of its own for JSON, which take more than text.
+        self._unchecked = frozenset({"json", "jsonb"}) if pool is not None else frozenset[str]()
+        # The newest reading of the table, and what checks and measures a row for it (Destination.encode).
         self._table: Table | None = None
-        self._encoder: Callable[[Any], Encoded] | None = None
+        self.encode: Callable[[Any], Encoded] = _not_open
         # Whether a column was changed while the sink ran: from then on rows are checked again before they go.
         self._has_changed = False
         # Readings that changed nothing since a COPY last worked: bounds retrying what a new connection does not mend.
         self._vain_readings = 0
-        # Connections on their way out; nothing else runs here between two writes.
-        self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def name(self) -> str:
@@ -111,31 +106,28 @@ class PostgresDestination:
         """What suits PostgreSQL, which sets no limits."""
         return LIMITS
 
-    @property
-    def _pool(self) -> Pool:
-        pool = self._given_pool or self._own_pool
-        assert pool is not None, "the core opens a destination before it writes"
-        return pool
-
     async def open(self) -> None:
         """Connect, read the table, and try an empty COPY, which needs the same rights as a full one.
 
         Raises:
             ConfigError: the server, the table or a column is not there, or not for us.
         """
-        if self._given_pool is None:
-            assert self._dsn is not None
-            # One more than there are writes: the fate of a COMMIT is asked while others write.
-            size = self._most_in_flight + 1
-            self._own_pool = await open_pool(self._dsn, size=size, timeout=self._timeout, tls=self._tls)
         try:
-            async with asyncio.timeout(self._timeout), self._pool.acquire() as connection:
+            await self._connections.open()
+            async with asyncio.timeout(self._timeout), self._connections.pool.acquire() as connection:
                 await self._prepare(connection)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-            problem = f"can't COPY into {self._wanted}: {type(error).__name__}: {error}"
+        except (
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+            OSError,
+            ValueError,
+        ) as error:
+            problem = f"{self.name}: {sentence_of(error)}"
             cause = bare(error)
         else:
             return
+        # Raised out here, with a bare cause: asyncpg's frames hold the password.
         raise ConfigError(problem) from cause
 
     async def _prepare(self, connection: Connection) -> None:
@@ -145,24 +137,17 @@ class PostgresDestination:
         self._use(table)
         await connection.execute("BEGIN")
         try:
-            await _copy(connection, table, self._names, [], [None])
+            await _copy(connection, table, self._names, iter(()))
         finally:
             await connection.execute("ROLLBACK")
 
     def _use(self, table: Table) -> None:
         self._table = table
-        # The caller's pool may have codecs of its own for JSON, which take more than text.
-        unchecked = frozenset({"json", "jsonb"}) if self._given_pool is not None else frozenset[str]()
-        self._encoder = RowEncoder(table, unchecked=unchecked)
+        self.encode = RowEncoder(table, unchecked=self._unchecked).encoder()
 
-    def encode(self, record: Any, /) -> Encoded:
-        """Check and measure one row.
-
-        Raises:
-            InvalidRecord: it does not fit the columns.
-        """
-        assert self._encoder is not None, "the core opens a destination before it encodes"
-        return self._encoder(record)
+    async def aclose(self) -> None:
+        """Let go of every connection; the caller's own pool is left open."""
+        await self._connections.aclose()
 
     async def write(self, batch: Batch, /) -> Sequence[Verdict[PostgresReceipt]]:
         """Copy one batch and commit it.
@@ -179,23 +164,26 @@ class PostgresDestination:
         if self._has_changed:
             self._check_again(entries)
         try:
-            connection = await self._pool.acquire()
+            connection = await self._connections.pool.acquire()
         except asyncio.CancelledError:
             return _each(entries, Retry(TimeoutError("no connection in time: nothing was sent")))
         except Exception as error:  # noqa: BLE001 - nothing was sent, whatever it is
-            return _each(entries, await self._answer_to(bare(error), fault_of(error, len(entries), None), table))
-        reached: list[int | None] = [None]
+            return await self._not_written(None, entries, bare(error), fault_of(error, len(entries), None), table)
+        rows = iter(batch.payloads)
         try:
-            await connection.execute("BEGIN")
-            await _copy(connection, table, self._names, batch.payloads, reached)
-            xid = await self._xid(connection, table)
+            async with broken_off_when_lost(connection):
+                await connection.execute("BEGIN")
+                await _copy(connection, table, self._names, rows)
+                transaction = await self._transaction(connection, table)
         except asyncio.CancelledError:
-            self._close_soon(connection)
+            self._connections.close_soon(connection)
             return _each(entries, Retry(TimeoutError("given up before COMMIT was sent: nothing was written")))
         except Exception as error:  # noqa: BLE001 - nothing was committed, whatever it is
-            fault = fault_of(error, len(entries), reached[0])
+            # The row that was asked for last; none yet if all are left.
+            left = length_hint(rows)
+            fault = fault_of(error, len(entries), len(entries) - left - 1 if left < len(entries) else None)
             return await self._not_written(connection, entries, bare(error), fault, table)
-        return await self._commit(connection, entries, xid, table)
+        return await self._commit(connection, entries, transaction, table)
 
     def _check_again(self, entries: Sequence[Entry]) -> None:
         """Refuse a row that was accepted for another type of its column, which the client might bend in silence."""
@@ -205,18 +193,17 @@ class PostgresDestination:
             except InvalidRecord as error:
                 raise BatchRefused(index) from error
 
-    async def _xid(self, connection: Connection, table: Table) -> str:
-        """Return the transaction's number, if the columns still are what the rows were encoded for."""
+    async def _transaction(self, connection: Connection, table: Table) -> Transaction:
+        """Return what identifies the transaction, if the columns still are what the rows were encoded for."""
         found = await connection.fetchrow(_XID, str(table.name), self._names)
         assert found is not None
         if found["shape"] != table.shape:
             raise ShapeChanged(f"a column of {table.name} was changed while rows for it were on their way")
-        return str(found["xid"])
+        return Transaction(str(found["xid"]), connection.get_server_pid(), await self._connections.life(connection))
 
     async def _commit(
-        self, connection: Connection, entries: Sequence[Entry], xid: str, table: Table
+        self, connection: Connection, entries: Sequence[Entry], transaction: Transaction, table: Table
     ) -> Sequence[Verdict[PostgresReceipt]]:
-        pid = connection.get_server_pid()
         try:
             status = await connection.execute("COMMIT")
         except asyncio.CancelledError:
@@ -230,26 +217,25 @@ class PostgresDestination:
             error = bare(lost)
         else:
             self._vain_readings = 0
-            await self._give_back(connection)
+            await self._connections.give_back(connection)
             if status == "COMMIT":
                 return _delivered(entries)
             return _each(entries, Retry(RuntimeError(f"COMMIT was answered with {status}: nothing was written")))
-        connection.terminate()
-        await self._give_back(connection)
-        fate = await fate_of(self._pool, xid, pid)
+        await self._connections.cut(connection)
+        fate = await fate_of(self._connections.pool, transaction)
         if fate == "committed":
             return _delivered(entries)
         return _each(entries, Retry(error) if fate == "aborted" else Unknown(error))
 
     async def _not_written(
-        self, connection: Connection, entries: Sequence[Entry], error: Exception, fault: Fault, table: Table
+        self, connection: Connection | None, entries: Sequence[Entry], error: Exception, fault: Fault, table: Table
     ) -> Sequence[Verdict[PostgresReceipt]]:
-        """Leave the transaction and say what its failure means for each entry."""
-        if fault.is_sound:
-            self._clean_up(self._roll_back(connection))
-        else:
-            connection.terminate()
-            await self._give_back(connection)
+        """Leave the transaction, if there is one, and say what its failure means for each entry."""
+        if connection is not None:
+            if fault.is_sound:
+                self._connections.roll_back_soon(connection)
+            else:
+                await self._connections.cut(connection)
         if fault.kind == "row":
             raise BatchRefused(fault.suspect) from error
         try:
@@ -262,7 +248,7 @@ class PostgresDestination:
         if fault.kind in ("passing", "row"):
             return Retry(error, throttled=fault.throttled)
         try:
-            async with self._pool.acquire() as connection:
+            async with self._connections.pool.acquire() as connection:
                 read = await read_table(connection, self._wanted, self._names)
         except ConfigError as gone:
             gone.__cause__ = error
@@ -271,61 +257,18 @@ class PostgresDestination:
             return Rejected(error) if fault.kind == "setup" else Retry(bare(unreadable))
         if read.shape != table.shape:
             # Before the new reading is used: whoever starts from it must not meet an encoding made for the old one.
-            await self._pool.expire_connections()
+            await self._connections.pool.expire_connections()
             self._vain_readings = 0
             self._has_changed = True
             self._use(read)
             return Retry(error)
         if fault.kind == "stale" and fault.suspect is not None:
             raise BatchRefused(fault.suspect) from error
-        await self._pool.expire_connections()
+        await self._connections.pool.expire_connections()
         self._vain_readings += 1
         if fault.kind == "setup" or self._vain_readings > 2 * self._most_in_flight:
             return Rejected(error)
         return Retry(error)
-
-    def _close_soon(self, connection: Connection) -> None:
-        self._clean_up(self._close(connection))
-
-    def _clean_up(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
-    async def _roll_back(self, connection: Connection) -> None:
-        try:
-            async with asyncio.timeout(_LAST_WORD_SECONDS):
-                await connection.execute("ROLLBACK")
-        except Exception:  # noqa: BLE001 - then it is of no use
-            connection.terminate()
-        finally:
-            await self._give_back(connection)
-
-    async def _close(self, connection: Connection) -> None:
-        """Cut a connection whose write was given up, after it was told to stop: else it may hold locks for long."""
-        with suppress(Exception):
-            async with asyncio.timeout(_LAST_WORD_SECONDS):
-                await connection.execute("ROLLBACK")
-        connection.terminate()
-        await self._give_back(connection)
-
-    async def _give_back(self, connection: Connection) -> None:
-        # A cancellation here comes after the batch's fate is known: it must not replace it.
-        with suppress(Exception, asyncio.CancelledError):
-            await self._pool.release(connection)
-
-    async def aclose(self) -> None:
-        """Let go of every connection; the caller's own pool is left open."""
-        if self._closing:
-            await asyncio.wait(self._closing)
-        pool, self._own_pool = self._own_pool, None
-        if pool is None:
-            return
-        try:
-            async with asyncio.timeout(_LAST_WORD_SECONDS):
-                await pool.close()
-        except TimeoutError:
-            pool.terminate()
 
 
 def _checked_names(columns: Sequence[str]) -> tuple[str, ...]:
@@ -338,26 +281,15 @@ def _checked_names(columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(columns)
 
 
-async def _copy(
-    connection: Connection,
-    table: Table,
-    columns: Sequence[str],
-    rows: Sequence[tuple[Any, ...]],
-    reached: list[int | None],
-) -> None:
-    name = table.name
-    status = await connection.copy_records_to_table(
-        name.table, schema_name=name.schema, columns=columns, records=_counted(rows, reached)
-    )
-    if status != f"COPY {len(rows)}":
-        raise RowsSkipped(f"{status} of {len(rows)} rows: a trigger on {name} leaves rows out")
+async def _copy(connection: Connection, table: Table, columns: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> None:
+    name, count = table.name, length_hint(rows)
+    status = await connection.copy_records_to_table(name.table, schema_name=name.schema, columns=columns, records=rows)
+    if status != f"COPY {count}":
+        raise RowsSkipped(f"{status} of {count} rows: a trigger on {name} leaves rows out")
 
 
-def _counted(rows: Sequence[tuple[Any, ...]], reached: list[int | None]) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows and keep in `reached[0]` which one the client is encoding; `None` when it has them all."""
-    for reached[0], row in enumerate(rows):
-        yield row
-    reached[0] = None
+def _not_open(_record: Any) -> Encoded:
+    raise AssertionError("the core opens a destination before it encodes")
 
 
 def _each(entries: Sequence[Entry], verdict: V) -> list[V]:
@@ -365,5 +297,8 @@ def _each(entries: Sequence[Entry], verdict: V) -> list[V]:
 
 
 def _delivered(entries: Sequence[Entry]) -> list[Verdict[PostgresReceipt]]:
+    verdicts: dict[int, Verdict[PostgresReceipt]]
     verdicts = {attempts: Delivered(PostgresReceipt(attempts=attempts)) for attempts in {e.attempts for e in entries}}
+    if len(verdicts) == 1:
+        return [*verdicts.values()] * len(entries)
     return [verdicts[entry.attempts] for entry in entries]

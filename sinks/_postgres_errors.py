@@ -29,11 +29,11 @@ _STALE: Final = frozenset({"08P01", "22P04"})
 _ENCODING: Final = (TypeError, ValueError, OverflowError, LookupError, AttributeError, ArithmeticError)
 
 
-class RowsSkipped(Exception):  # noqa: N818 - a fact, raised on this side
+class RowsSkipped(Exception):
     """A trigger or the like kept rows out of the table without an error."""
 
 
-class ShapeChanged(Exception):  # noqa: N818 - the same
+class ShapeChanged(Exception):
     """A column's type is not what the rows were encoded for: what was copied may be garbage and is rolled back."""
 
 
@@ -61,7 +61,7 @@ def fault_of(error: Exception, records: int, reached: int | None) -> Fault:
     Args:
         error: what asyncpg, or a check of ours, raised.
         records: how many rows the batch has.
-        reached: the row that was being encoded; `None` once all were sent.
+        reached: the row that was encoded last; `None` if none was.
     """
     if isinstance(error, asyncpg.PostgresError):
         return _of_server(error, records)

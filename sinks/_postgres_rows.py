@@ -40,27 +40,28 @@ class RowEncoder:
         self._getters: dict[type, Callable[[Any], Values]] = {}
         self._by_name = _several(itemgetter, self._names)
 
-    def __call__(self, record: object) -> Encoded:
-        """Check and measure one row.
+    def encoder(self) -> Callable[[object], Encoded]:
+        """Return the function that checks and measures one row. It runs for every row, so all it needs is local.
 
-        Raises:
-            InvalidRecord: it does not fit the columns; the column and the types are named, never the value.
+        It raises `InvalidRecord` if the row does not fit the columns, naming the column and the types, never the value.
         """
-        row: Values = record if type(record) is tuple else self._values(record)  # pyright: ignore[reportUnknownVariableType] - of anything
-        kinds = (*map(type, row),)
-        plan = self._plans.get(kinds)
-        if plan is None:
-            plan = self._plan(kinds)
-        size, checks, mutable = plan
-        index = 0
-        try:
-            for index, check in checks:
-                size += check(row[index])
-        except ValueError as problem:
-            raise _refused_value(self._columns[index], kinds[index], problem) from None
-        if mutable:
-            row = tuple(bytes(value) if at in mutable else value for at, value in enumerate(row))
-        return Encoded(row, size)
+        plan_of, make_plan, values = self._plans.get, self._plan, self._values
+
+        def encode(record: object) -> Encoded:
+            row: Values = record if type(record) is tuple else values(record)  # pyright: ignore[reportUnknownVariableType] - of anything
+            kinds = (*map(type, row),)
+            size, checks, mutable = plan_of(kinds) or make_plan(kinds)
+            index = 0
+            try:
+                for index, check in checks:
+                    size += check(row[index])
+            except ValueError as problem:
+                raise _refused_value(self._columns[index], kinds[index], problem) from None
+            if mutable:
+                row = tuple(bytes(value) if at in mutable else value for at, value in enumerate(row))
+            return Encoded(row, size)
+
+        return encode
 
     def _values(self, record: object) -> Values:
         """Put the values in the columns' order: (1) a dict, (2) a list or any tuple, (3) a dataclass."""
