@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _LONGEST_RECORD: Final = 1024 * 1024
 
 
-class _NeedsMore(Exception):  # noqa: N818 - a turn of events, not an error
+class _NeedsMore(Exception):
     """The last record has begun in these lines and does not end in them."""
 
 

@@ -23,7 +23,7 @@ _BLOCKS_AHEAD: Final = 2
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
-class InputBroken(Exception):  # noqa: N818 - what happened
+class InputBroken(Exception):
     """The input could not be read to its end."""
 
 
@@ -40,7 +40,7 @@ class Input:
         self.name = "standard input" if path == "-" else path
         try:
             # Raw, without a lock: a thread that is stuck in a read must not keep the interpreter from ending.
-            self._raw: IO[bytes] = open(0 if path == "-" else path, "rb", 0, closefd=path != "-")  # noqa: SIM115, PTH123 - closed by `close`
+            self._raw: IO[bytes] = open(0 if path == "-" else path, "rb", 0, closefd=path != "-")  # noqa: SIM115 - closed by `close`
             status = os.fstat(self._raw.fileno())
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else None
@@ -119,7 +119,7 @@ class Input:
             block = self._take()
 
     def _unpacked(self, data: bytes) -> Iterator[bytes]:
-        """Undo gzip a bounded piece at a time: a small file may unpack to a huge one, or be several, one after another."""
+        """Undo gzip a bounded piece at a time: a small file may unpack to a huge one, or be several in a row."""
         packing = zlib.decompressobj(wbits=31)
         while True:
             piece = packing.decompress(data, _BLOCK_BYTES)

@@ -7,7 +7,7 @@ import signal
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from sinkwell.core import ConfigError, SinkStats
 
@@ -22,7 +22,7 @@ from ._sinks import Setup, kind_of
 from ._summary import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Mapping
 
     from rich.console import Console
 
@@ -146,7 +146,7 @@ class _Signals:
         # The first that came.
         self.number = 0
 
-    def __enter__(self) -> _Signals:
+    def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         for number in (signal.SIGINT, signal.SIGTERM):

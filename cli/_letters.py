@@ -1,14 +1,16 @@
-"""What was not delivered, written down a JSON line each. Before: the pipe. After: a file that can be mended and sent again."""
+"""What was not delivered, a JSON line each. Before: the pipe. After: a file that can be mended and sent again."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from sinkwell.core import ConfigError, DeliveryError, SinkwellError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHOWN: Final = 5
 """How many letters are kept to be shown at the end."""

@@ -1,12 +1,9 @@
-"""Bytes in, lines out: split, decoded, numbered, none too long. Before: the input's blocks. After: a format's reader."""
+"""Bytes in, lines out: split, decoded, numbered, none too long. Before: the input. After: a format's reader."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, AnyStr, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Any, Final
 
 MAX_RECORD_BYTES: Final = 16 * 1024 * 1024
 """A record that is longer is a dead letter: nothing that a sink takes is near it, and memory must stay bounded."""
@@ -50,7 +47,7 @@ class LineSplitter:
         self._is_first = True
 
     def feed(self, block: bytes) -> list[str | BadLine]:
-        """Give the lines that this block ends, each with its `\\n`. Numbers are the caller's: a BadLine has 0."""
+        """Give the lines that this block ends, each with its newline. Numbers are the caller's: a BadLine has 0."""
         data = self._rest + block
         if self._is_first and len(data) >= len(_BOM):
             self._is_first = False
@@ -71,12 +68,12 @@ class LineSplitter:
         return self._lines(rest) if rest else []
 
     def _lines(self, data: bytes) -> list[str | BadLine]:
-        try:
-            text = data.decode()
-        except UnicodeDecodeError:
-            lines: list[str | BadLine] = [_decoded(line) for line in _split(data, b"\n")]
-        else:
-            lines = [*_split(text, "\n")]
+        # At the newline only: `splitlines` also splits at characters that may stand inside a value.
+        parts = data.split(b"\n")
+        last = parts.pop()
+        lines = [_decoded(part + b"\n") for part in parts]
+        if last:
+            lines.append(_decoded(last))
         if self._skipped:
             first = lines[0]
             size = self._skipped + len(data.partition(b"\n")[0])
@@ -85,16 +82,6 @@ class LineSplitter:
             lines[0] = BadLine(0, kept, problem)
             self._skipped = 0
         return lines
-
-
-def _split(text: AnyStr, newline: AnyStr) -> Iterator[AnyStr]:
-    """Split at `\\n` only: `splitlines` also splits at characters that may stand inside a value."""
-    lines = text.split(newline)
-    last = lines.pop()
-    for line in lines:
-        yield line + newline
-    if last:
-        yield last
 
 
 def _decoded(line: bytes) -> str | BadLine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 from ._lines import BadLine, Line
 
@@ -45,6 +45,11 @@ class NdjsonReader:
     def record_of(self, line: Line) -> Any:
         """Give the record as a dead letter shows it."""
         return json.loads(line.text)
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Tell whether a JSON value has fields."""
+    return isinstance(value, dict)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -15,7 +15,7 @@ _POSTGRES: Final = "PostgreSQL (--sink postgres)"
 _POLICY: Final = "Policy (env: SINKWELL_<SINK>_ and the name, as SINKWELL_SQS_LINGER)"
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """How records are written down."""
 
     ndjson = "ndjson"

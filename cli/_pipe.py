@@ -1,7 +1,7 @@
-"""One run from the input to the sink: read, put, count, and account for every line. Before: the command. After: a summary.
+"""One run from the input to the sink, with every line accounted for. Before: the job. After: its summary.
 
-A line's way: block -> `LineSplitter` -> reader -> feed's shape -> `Sink.stream` -> an outcome, in the lines' order. What
-does not come to a receipt becomes a letter, at whichever of these steps it leaves the way.
+A line's way: block -> `LineSplitter` -> reader -> feed's shape -> `Sink.stream` -> an outcome, in the lines' order.
+What does not come to a receipt becomes a letter, at whichever of these steps it leaves the way.
 """
 
 from __future__ import annotations
@@ -117,7 +117,10 @@ class Pipe:
         return None if self._feed is None else self._feed.sink.stats()
 
     def stop(self, why: str) -> bool:
-        """Read no more, and give what is on its way the grace to arrive; called again, none. False if nothing runs yet."""
+        """Read no more, and give what is on its way the grace to arrive; called again, none.
+
+        False if nothing runs yet that could be stopped.
+        """
         if self._feed is None:
             return False
         self._closing_for(0.0 if self.stopped else self._grace)

@@ -9,11 +9,12 @@ from pydantic_settings import NoDecode
 from sinkwell.core import ConfigError, InvalidRecord
 from sinkwell.sinks.postgres import PostgresSettings, PostgresSink
 
-from ._cells import Convert, from_json, from_text
+from ._cells import from_json, from_text
 from ._csv import CsvReader
+from ._ndjson import is_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from ._lines import Line
     from ._sinks import Setup
@@ -69,8 +70,8 @@ class PostgresFeed:
         return tuple(row)
 
     def _row_of_object(self, line: Line) -> tuple[Any, ...]:
-        values: Mapping[str, Any] = line.value
-        if not isinstance(values, dict):
+        values = line.value
+        if not is_object(values):
             raise InvalidRecord("a row must be a JSON object")
         if not self._has_chosen and not values.keys() <= set(self._names):
             unknown = ", ".join(repr(name) for name in values if name not in self._names)
@@ -93,6 +94,6 @@ class PostgresFeed:
 def _columns_of(setup: Setup) -> tuple[str, ...]:
     if isinstance(setup.reader, CsvReader):
         return tuple(setup.reader.header or [])
-    if isinstance(setup.first, dict) and setup.first:
+    if is_object(setup.first) and setup.first:
         return tuple(setup.first)
     raise ConfigError("the first record is not a JSON object that names columns: name them with --columns")

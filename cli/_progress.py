@@ -1,4 +1,4 @@
-"""What a person sees meanwhile: a bar on a terminal, a line every few seconds elsewhere. Before: the pipe's counters."""
+"""What a person sees meanwhile: a bar on a terminal, a line every few seconds elsewhere. Before: the pipe."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ _BAR_EVERY: Final = 0.1
 _LINE_EVERY: Final = 5.0
 # The rate that is shown is that of the last so many seconds: a stall must show.
 _RATE_OVER: Final = 5.0
+_SMALL_BYTES: Final = 100_000
 
 
 class Progress:
@@ -43,6 +44,7 @@ class Progress:
 
     async def run(self) -> None:
         """Show until cancelled; a bar is wiped away then."""
+        self._rate(0)
         if not self._console.is_terminal:
             while True:
                 await asyncio.sleep(self._line_every)
@@ -110,4 +112,4 @@ def _styled(counter: str) -> Text:
 
 
 def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size:,} bytes"
+    return f"{size / 1e6:,.1f} MB" if size >= _SMALL_BYTES else f"{size:,} bytes"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sinkwell.core import ConfigError, InvalidRecord
 from sinkwell.sinks.sqs import SqsMessage, SqsSettings, SqsSink
 
 from ._csv import CsvReader
+from ._ndjson import is_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +23,8 @@ class SqsFeed:
 
     def __init__(self, setup: Setup) -> None:
         given = setup.settings()
-        self._group_field = given.pop("group_id_field", None)
-        self._deduplication_field = given.pop("deduplication_id_field", None)
+        self._group_field = cast("str | None", given.pop("group_id_field", None))
+        self._deduplication_field = cast("str | None", given.pop("deduplication_id_field", None))
         self._reader = setup.reader
         settings = SqsSettings.load(**given)  # type: ignore[arg-type]
         if settings.queue_url.endswith(".fifo") and self._group_field is None:
@@ -55,10 +56,10 @@ class SqsFeed:
         return SqsMessage(self._body(line), group_id=group, deduplication_id=_field(values, self._deduplication_field))
 
 
-def _field(values: Any, name: object) -> str | None:
+def _field(values: Any, name: str | None) -> str | None:
     if name is None:
         return None
-    value = values.get(name) if isinstance(values, dict) else None
+    value = values.get(name) if is_object(values) else None
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise InvalidRecord(f"its field {name!r} must be text or a whole number")
     return str(value)

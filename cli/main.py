@@ -58,24 +58,25 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
         raise typer.Exit
 
 
+_VERSION = typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+
+
 @app.callback()
 def sinkwell(
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show it.")
-    ] = False,
+    _version: Annotated[bool, _VERSION] = False,  # noqa: FBT002 - an option of the command
 ) -> None:
     """Put records one at a time; Sinkwell sends the largest, fewest and safest batches the provider allows."""
 
 
 @app.command(epilog=EPILOG)
-def pipe(
+def pipe(  # noqa: PLR0917 - typer calls it by name
     file: options.File,
     sink: options.SinkName,
     format: options.FormatOption = None,  # noqa: A002 - the option's name
     delimiter: options.Delimiter = None,
     null: options.Null = None,
     dead_letters: options.DeadLetters = None,
-    progress: options.ShowProgress = True,
+    progress: options.ShowProgress = True,  # noqa: FBT002 - an option of the command
     grace: options.Grace = 10.0,
     env_file: options.EnvFile = None,
     queue_url: options.QueueUrl = None,
@@ -99,7 +100,9 @@ def pipe(
 ) -> None:
     """Deliver every record of a file, or of another program's output, and account for each line.
 
-    NDJSON or CSV with a header, gzipped or not, of any size: it is read no faster than it is delivered. A line that is no record, or a record that the provider refuses, becomes a dead letter and harms no other. The end is a table, and an exit code that can be relied on.
+    NDJSON or CSV with a header, gzipped or not, of any size: it is read no faster than it is delivered. A line that is
+    no record, or a record that the provider refuses, becomes a dead letter and harms no other. The end is a table, and
+    an exit code that can be relied on.
     """
     settings = {name: value for name, value in locals().items() if name in _SETTINGS and value is not None}
     job = Job(
