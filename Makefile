@@ -30,7 +30,7 @@ servers: ## Get the servers that the tests start: Debian's packages (as root), j
 .PHONY: demo
 demo: ## Deliver 336,776 real flights through a server that throttles and fails, and count them
 	@scripts/setup demo
-	@.venv/bin/sinkwell demo
+	@$(PYTHON) -m examples.demo
 
 .PHONY: test
 test: servers ## Run all tests, or those that ARGS names

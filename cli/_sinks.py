@@ -1,0 +1,126 @@
+"""The sinks that `--sink` can name. A new one is a module with a feed and a line in this table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from sinkwell.core import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from sinkwell.core import Sink
+
+    from ._csv import CsvReader
+    from ._lines import Line
+    from ._ndjson import NdjsonReader
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Setup:
+    """What a feed is made from.
+
+    Attributes:
+        options: what the command line gave, by the name of the setting; it counts before the environment.
+        env_file: read after the environment; `None` for the `.env` here, if there is one.
+        reader: what reads the input.
+        first: the first record as a dead letter would show it; `None` if there is none.
+        nulls: cells that mean that there is no value.
+    """
+
+    options: Mapping[str, object]
+    env_file: Path | None
+    reader: CsvReader | NdjsonReader
+    first: Any
+    nulls: frozenset[str]
+
+    def settings(self) -> dict[str, object]:
+        """Give the options as the arguments of a settings class's `load`."""
+        return {"env_file": ".env" if self.env_file is None else self.env_file, **self.options}
+
+
+class Feed(Protocol):
+    """A sink that is not open yet, and how lines become its records."""
+
+    @property
+    def name(self) -> str:
+        """Where the records go, as progress calls it."""
+        ...
+
+    @property
+    def sink(self) -> Sink[Any, Any]:
+        """The sink."""
+        ...
+
+    def shape(self) -> Callable[[Line], Any]:
+        """Give what makes a record of a line; asked for once, when the sink is open.
+
+        What is given raises InvalidRecord if the line holds no record for this sink.
+        """
+        ...
+
+
+@dataclass(slots=True, frozen=True)
+class SinkKind:
+    """One line of the table.
+
+    Attributes:
+        title: as people call it.
+        options: settings that only this kind has, by name.
+        feed: makes the feed; imports the sink's client only then.
+        needs_columns: whether it wants to see a first record before it can be made.
+        is_exact: whether JSON's numbers must keep every digit.
+    """
+
+    title: str
+    options: frozenset[str]
+    feed: Callable[[Setup], Feed]
+    needs_columns: bool = False
+    is_exact: bool = False
+
+
+def _sqs(setup: Setup) -> Feed:
+    from ._sqs_feed import SqsFeed
+
+    return SqsFeed(setup)
+
+
+def _postgres(setup: Setup) -> Feed:
+    from ._postgres_feed import PostgresFeed
+
+    return PostgresFeed(setup)
+
+
+SINKS: Final[Mapping[str, SinkKind]] = {
+    "sqs": SinkKind(
+        "Amazon SQS",
+        frozenset({"queue_url", "endpoint_url", "region_name", "group_id_field", "deduplication_id_field"}),
+        _sqs,
+    ),
+    "postgres": SinkKind(
+        "PostgreSQL", frozenset({"dsn", "table", "columns"}), _postgres, needs_columns=True, is_exact=True
+    ),
+}
+
+
+def kind_of(name: str, options: Mapping[str, object], flag_of: Callable[[str], str]) -> SinkKind:
+    """Find a sink by name, and refuse options that are another's.
+
+    Args:
+        name: what `--sink` was given.
+        options: the options that were given, by setting.
+        flag_of: tells how a setting is written on the command line.
+
+    Raises:
+        ConfigError: there is no such sink, or an option is not for it.
+    """
+    kind = SINKS.get(name)
+    if kind is None:
+        raise ConfigError(f"--sink {name} is not known: it is one of {', '.join(SINKS)}")
+    for other, owner in SINKS.items():
+        foreign = sorted(flag_of(option) for option in owner.options - kind.options if option in options)
+        if foreign:
+            raise ConfigError(f"{', '.join(foreign)} is for --sink {other}, and not for {name}")
+    return kind
