@@ -163,12 +163,16 @@ class Dispatcher:
         for entry in late:
             self._end_late(entry, now)
         self._after_outcomes()
+        self._expire_at_oldest()
+
+    def _expire_at_oldest(self) -> None:
         oldest = next(iter(self.ledger.open), None)
         if oldest is not None:
             # The room that came back may have let in a record, which armed the timer for itself, just now.
             if self._expiry_timer is not None:
                 self._expiry_timer.cancel()
-            self._expiry_timer = self._loop.call_at(oldest.accepted_at + timeout, self._expire)
+            due = oldest.accepted_at + self._policy.delivery_timeout
+            self._expiry_timer = self._loop.call_at(due, self._expire)
 
     def _end_late(self, entry: Entry, now: float) -> None:
         """End an entry whose time is up: (1) in a request that goes on without it, or (2) waiting in its target."""
