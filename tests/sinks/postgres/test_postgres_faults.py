@@ -69,7 +69,7 @@ async def test_a_commit_whose_answer_is_lost_is_known_to_be_written(
     assert await table.ids() == [1]
 
 
-async def test_a_commit_that_vanishes_is_settled_by_ending_its_backend(
+async def test_a_commit_that_vanishes_is_known_not_to_be_written(
     table: Table, proxy: FaultProxy, distant: Any, make_batch: Any
 ) -> None:
     # The last answer before COMMIT tells the columns' types.

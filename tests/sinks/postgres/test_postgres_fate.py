@@ -1,0 +1,92 @@
+"""What the server's word on a transaction proves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+
+from sinkwell.sinks._postgres_fate import Transaction, fate_of, life_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.sinks.postgres.conftest import Table
+
+
+@pytest.fixture
+async def pool(table: Table) -> AsyncIterator[Any]:
+    async with asyncpg.create_pool(table.dsn, min_size=1, max_size=2) as pool:
+        yield pool
+
+
+async def begun(table: Table) -> Transaction:
+    """A transaction on the table's own connection, left open."""
+    await table.db.execute("BEGIN; INSERT INTO events VALUES (1, 'a')")
+    xid = await table.db.fetchval("SELECT pg_current_xact_id()::text")
+    return Transaction(xid, table.db.get_server_pid(), await life_of(table.db))  # type: ignore[arg-type]
+
+
+async def test_a_committed_transaction_is_committed(table: Table, pool: Any) -> None:
+    transaction = await begun(table)
+    await table.db.execute("COMMIT")
+    assert await fate_of(pool, transaction) == "committed"
+
+
+async def test_a_rolled_back_transaction_is_aborted(table: Table, pool: Any) -> None:
+    transaction = await begun(table)
+    await table.db.execute("ROLLBACK")
+    assert await fate_of(pool, transaction) == "aborted"
+
+
+async def test_a_transaction_whose_backend_waits_for_a_client_that_is_gone_is_ended(table: Table, pool: Any) -> None:
+    transaction = await begun(table)
+    assert await fate_of(pool, transaction) == "aborted"
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+        await table.db.execute("COMMIT")
+
+
+async def test_only_the_backend_that_still_runs_the_transaction_is_ended(
+    table: Table, pool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sinkwell.sinks._postgres_fate._SECONDS", 0.3)
+    other = await asyncpg.connect(table.dsn)
+    transaction = await begun(table)
+    mistaken = Transaction(transaction.xid, other.get_server_pid(), transaction.life)
+    assert await fate_of(pool, mistaken) == "unknown"
+    assert await other.fetchval("SELECT 1") == 1
+    await other.close()
+    await table.db.execute("ROLLBACK")
+
+
+async def test_after_a_crash_success_proves_nothing(table: Table, pool: Any) -> None:
+    transaction = await begun(table)
+    await table.db.execute("COMMIT")
+    assert await fate_of(pool, Transaction(transaction.xid, transaction.pid, "another")) == "unknown"
+
+
+async def test_after_a_crash_everything_else_proves_that_it_is_not_there(table: Table, pool: Any) -> None:
+    transaction = await begun(table)
+    other_life = Transaction(transaction.xid, transaction.pid, "another")
+    assert await fate_of(pool, other_life) == "aborted"
+    await table.db.execute("ROLLBACK")
+    assert await fate_of(pool, other_life) == "aborted"
+
+
+async def test_a_number_that_was_never_given_out_is_not_there(pool: Any) -> None:
+    assert await fate_of(pool, Transaction("999999999", 1, "another")) == "aborted"
+
+
+async def test_a_server_keeps_its_life_over_a_clean_restart_and_not_over_a_crash(
+    table: Table, postgres_server: Any
+) -> None:
+    lives = [await life_of(table.db)]  # type: ignore[arg-type]
+    for kill in (False, True):
+        if kill:
+            postgres_server.kill()
+        postgres_server.restart()
+        db = await asyncpg.connect(postgres_server.dsn)
+        lives.append(await life_of(db))  # type: ignore[arg-type]
+        await db.close()
+    assert lives[0] == lives[1] != lives[2]
