@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from ._postgres_connect import Connection, Dsn, Pool, Tls
     from ._postgres_errors import Fault
-    from ._postgres_table import Table
+    from ._postgres_table import Column, Table
 
 LIMITS: Final = Limits(default_records=5_000, default_bytes=8 * 1024 * 1024, retry_unknown=False)
 """PostgreSQL sets none; these suit it. What may be there already is not sent again: COPY would write it twice."""
@@ -105,6 +105,11 @@ class PostgresDestination:
     def limits(self) -> Limits:
         """What suits PostgreSQL, which sets no limits."""
         return LIMITS
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns as they were when the table was last read; none before `open`."""
+        return () if self._table is None else self._table.columns
 
     async def open(self) -> None:
         """Connect, read the table, and try an empty COPY, which needs the same rights as a full one.

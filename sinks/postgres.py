@@ -14,6 +14,7 @@ with needs_extra("postgres"):
 
     from ._postgres_connect import Dsn
     from ._postgres_destination import PostgresDestination, PostgresReceipt
+    from ._postgres_table import Column
     from ._settings import PolicySettings
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     Row: TypeAlias = Sequence[object] | Mapping[str, object] | DataclassInstance
 
-__all__ = ["PostgresReceipt", "PostgresSink"]
+__all__ = ["Column", "PostgresReceipt", "PostgresSink"]
 
 
 class PostgresSink(Sink["Row", PostgresReceipt]):
@@ -90,7 +91,13 @@ class PostgresSink(Sink["Row", PostgresReceipt]):
             most_in_flight=concurrency.maximum if isinstance(concurrency, Adaptive) else concurrency,
             timeout=policy.attempt_timeout,
         )
+        self._rows = destination
         super().__init__(destination, policy, dead_letter=dead_letter, observer=observer)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that rows have values for, with their types as the catalog tells them; none before `open`."""
+        return self._rows.columns
 
     @classmethod
     def from_env(

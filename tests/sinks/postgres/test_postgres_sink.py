@@ -19,7 +19,7 @@ from sinkwell.core import (
     Outcome,
     Policy,
 )
-from sinkwell.sinks.postgres import PostgresReceipt, PostgresSink
+from sinkwell.sinks.postgres import Column, PostgresReceipt, PostgresSink
 from tests.faults import FaultProxy
 
 if TYPE_CHECKING:
@@ -37,6 +37,17 @@ async def test_a_row_is_put_and_its_receipt_tells_its_attempts(table: Table) -> 
     async with sink_for(table) as sink:
         assert await sink.put((1, "a")) == PostgresReceipt(attempts=1)
     assert await table.ids() == [1]
+
+
+async def test_the_columns_are_told_once_the_sink_is_open(table: Table) -> None:
+    await table.make("id int8 NOT NULL, body varchar(5)[]")
+    sink = sink_for(table)
+    assert sink.columns == ()
+    async with sink:
+        assert sink.columns == (
+            Column("id", "bigint", "int8", None, nullable=False),
+            Column("body", "character varying(5)[]", "_varchar", "varchar", nullable=True),
+        )
 
 
 async def test_bad_rows_among_ten_thousand_hurt_no_neighbour(table: Table) -> None:
