@@ -42,12 +42,12 @@ class Batcher:
     """One target's entries that are not on the wire."""
 
     __slots__ = (
-        "_blocked",
         "_heads",
         "_keys_repeat",
         "_max_bytes",
         "_max_records",
         "_ready",
+        "blocked",
         "in_flight",
         "is_queued",
         "linger_timer",
@@ -71,7 +71,7 @@ class Batcher:
         # The head of each key that has an open entry.
         self._heads: dict[Hashable, Entry] = {}
         # Keys stopped by on_failure="block" until resume. The head of a blocked key is FOLLOWING: behind nobody.
-        self._blocked: set[Hashable] = set()
+        self.blocked: set[Hashable] = set()
         # The dispatcher's notes on this target: requests on the wire, entries in backoff, its place in the queue of
         # targets that may send, its linger timer.
         self.in_flight = 0
@@ -87,7 +87,7 @@ class Batcher:
     @property
     def is_idle(self) -> bool:
         """Whether nothing of this target is left, so that it can be forgotten."""
-        return not (self.in_flight or self.ready_records or self.retrying or self._heads or self._blocked)
+        return not (self.in_flight or self.ready_records or self.retrying or self._heads or self.blocked)
 
     @property
     def oldest(self) -> Entry:
@@ -105,7 +105,7 @@ class Batcher:
         head = self._heads.get(key)
         if head is None:
             self._heads[key] = entry
-            if key in self._blocked:
+            if key in self.blocked:
                 entry.place = _FOLLOWING
             else:
                 self._ready.append(entry)
@@ -207,7 +207,7 @@ class Batcher:
                 other.place = _FOLLOWING
         head.lane = lane
         self._heads[key] = head
-        if key in self._blocked:
+        if key in self.blocked:
             head.place = _FOLLOWING
             return None
         return head
@@ -221,7 +221,7 @@ class Batcher:
         lane.bytes -= head.size
         head.lane = lane if lane.entries else None
         self._heads[key] = head
-        if key not in self._blocked:
+        if key not in self.blocked:
             head.ready_at = now
             self._make_ready(head)
 
@@ -252,13 +252,13 @@ class Batcher:
 
     def block(self, key: Hashable) -> None:
         """Stop the key's lane: what is behind its failed entry stays until `resume`."""
-        self._blocked.add(key)
+        self.blocked.add(key)
 
     def resume(self, key: Hashable, now: float) -> bool:
         """Let a blocked key's lane go on. Whether it was blocked."""
-        if key not in self._blocked:
+        if key not in self.blocked:
             return False
-        self._blocked.discard(key)
+        self.blocked.discard(key)
         head = self._heads.get(key)
         if head is not None and head.place is _FOLLOWING:
             head.ready_at = now
@@ -273,7 +273,7 @@ class Batcher:
         for head in sent.values():
             head.lane = None
         self._heads = sent
-        self._blocked.clear()
+        self.blocked.clear()
 
     def remove(self, entry: Entry, now: float) -> None:
         """Let go of an entry that has ended without being sent: it was (1) ready, (2) in backoff, or (3) following."""

@@ -201,13 +201,11 @@ class Sender:
         isolation = flight.isolation
         group: list[Entry] = []
         if isolation is not None:
+            # First, for a culprit may block its key, and a blocked key's followers must not go.
+            self._reject_culprits(flight, isolation)
             group = [] if self._judge.is_abandoning else isolation.next_group()
-            for culprit in isolation.culprits:
-                if culprit.place is not _DONE:
-                    culprit.attempts += 1
-                    assert flight.refusal is not None
-                    self._judge.reject(culprit, flight.refusal)
-            isolation.culprits.clear()
+            if self._reject_culprits(flight, isolation):
+                group = isolation.next_group()
         if not group:
             self._finish(flight, now)
         elif self._pace.free_at > now:
@@ -216,6 +214,18 @@ class Sender:
         else:
             self._launch(flight, group, "isolation", now)
             self._after_outcomes()
+
+    def _reject_culprits(self, flight: Flight, isolation: Isolation) -> bool:
+        """Reject the culprits found by now; whether there were any."""
+        culprits = isolation.culprits
+        isolation.culprits = []
+        for culprit in culprits:
+            if culprit.place is not _DONE:
+                culprit.attempts += 1
+                assert flight.refusal is not None
+                self._judge.reject(culprit, flight.refusal)
+        isolation.stalled_keys.update(flight.batcher.blocked)
+        return bool(culprits)
 
     def _next_paced_part(self, flight: Flight, group: list[Entry]) -> None:
         now = max(self._loop.time(), self._pace.free_at)
