@@ -94,6 +94,11 @@ class Batcher:
         """The entry that has been ready longest. Only while there is one."""
         return self._ready[0]
 
+    @property
+    def oldest_epoch(self) -> int:
+        """The epoch of what has been open longest. Only while something is ready; asked only if that fills no batch."""
+        return min(entry.epoch for entry in self._ready)
+
     def add(self, entry: Entry) -> None:
         """Take in an accepted entry: it is (1) keyless and ready, (2) the head of its key's lane, or (3) behind one."""
         key = entry.key
