@@ -72,7 +72,8 @@ class Sender:
         )
         self._pace = Pace(policy.rate)
         self.targets = Targets(bounds, linger=policy.linger, loop=loop, ledger=ledger, wake=self.pump_soon)
-        self.flights: set[Flight] = set()
+        # In the order in which their slots were taken, so that close calls them back in an order that repeats.
+        self.flights: dict[Flight, None] = {}
         self._retries = RetryQueue()
         # One handle each, or None: an idle sink has nothing scheduled.
         self.pump_handle: asyncio.Handle | None = None
@@ -105,7 +106,7 @@ class Sender:
             self.targets.end_turn()
             batcher.in_flight += 1
             flight = Flight(batcher, batcher.cut())
-            self.flights.add(flight)
+            self.flights[flight] = None
             self._launch(flight, flight.entries, reason, now)
 
     def _wait_for_pace(self) -> None:
@@ -238,7 +239,7 @@ class Sender:
     def _finish(self, flight: Flight, now: float) -> None:
         """Free the slot and the lanes, and send to backoff what goes again."""
         batcher = flight.batcher
-        self.flights.remove(flight)
+        del self.flights[flight]
         batcher.in_flight -= 1
         assert batcher.in_flight >= 0
         for entry in batcher.settle(flight.entries, now):
