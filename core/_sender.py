@@ -20,7 +20,7 @@ from ._pace import Pace
 from ._policy import Adaptive
 from ._retry import RetryQueue
 from ._targets import Targets
-from ._verdict import BatchRefused, Delivered, Unknown
+from ._verdict import BatchRefused, Delivered, Retry, Unknown
 
 if TYPE_CHECKING:
     import asyncio
@@ -131,13 +131,15 @@ class Sender:
         assert size <= self._bounds.max_bytes
         self._pace.spend(now, records=len(entries), size=size)
         flight.sent_at = now
-        flight.task = self._loop.create_task(self._write(batch))
+        flight.has_begun = False
+        flight.task = self._loop.create_task(self._write(flight, batch))
         flight.timer = self._loop.call_at(now + self._policy.attempt_timeout, self._over_time, flight)
         flight.task.add_done_callback(partial(self._landed, flight))
         self._tally.sent(batch, size, in_flight=len(self.flights))
 
-    async def _write(self, batch: Batch) -> Sequence[Verdict[Any]]:
+    async def _write(self, flight: Flight, batch: Batch) -> Sequence[Verdict[Any]]:
         """Call the destination from inside the task, so that whatever it raises is an answer."""
+        flight.has_begun = True
         return await self._destination.write(batch)
 
     def _over_time(self, flight: Flight) -> None:
@@ -157,6 +159,7 @@ class Sender:
         flight.timer = flight.task = None
         now = self._loop.time()
         error: BaseException | None
+        verdicts: Sequence[Verdict[Any]]
         if task.cancelled():
             error = TimeoutError(
                 f"no answer within attempt_timeout ({self._policy.attempt_timeout} s)"
@@ -168,7 +171,15 @@ class Sender:
         if isinstance(error, BatchRefused):
             self._refused(flight, batch, error, now)
             return
-        verdicts = self._paired(batch, [Unknown(error)] * len(batch) if error is not None else task.result())
+        if error is None:
+            verdicts = self._paired(batch, task.result())
+        elif flight.has_begun:
+            verdicts = [Unknown(error)] * len(batch)
+        else:
+            # Cancelled before its first step: nobody has seen it, so it was no attempt.
+            verdicts = [Retry(error)] * len(batch)
+            for entry in batch.entries:
+                entry.attempts -= 1
         throttled = self._judge.apply(flight, batch.entries, verdicts, now)
         self._tally.landed(batch, verdicts, seconds=now - flight.sent_at, throttled=throttled, error=error)
         self.concurrency.answered(sent_at=flight.sent_at, now=now, throttled=throttled, in_flight=len(self.flights))
