@@ -218,6 +218,9 @@ class Sender:
             group = [] if self._judge.is_abandoning else isolation.next_group()
             if self._reject_culprits(flight, isolation):
                 group = isolation.next_group()
+        if self._judge.is_abandoning:
+            # A refusal that landed just after abandon had asked who is on the wire.
+            self._judge.abandon(flight.entries)
         if not group:
             self._finish(flight, now)
         elif self._pace.free_at > now:
