@@ -42,12 +42,12 @@ class Batcher:
     """One target's entries that are not on the wire."""
 
     __slots__ = (
-        "_blocked",
         "_heads",
         "_keys_repeat",
         "_max_bytes",
         "_max_records",
         "_ready",
+        "blocked",
         "in_flight",
         "is_queued",
         "linger_timer",
@@ -71,7 +71,7 @@ class Batcher:
         # The head of each key that has an open entry.
         self._heads: dict[Hashable, Entry] = {}
         # Keys stopped by on_failure="block" until resume. The head of a blocked key is FOLLOWING: behind nobody.
-        self._blocked: set[Hashable] = set()
+        self.blocked: set[Hashable] = set()
         # The dispatcher's notes on this target: requests on the wire, entries in backoff, its place in the queue of
         # targets that may send, its linger timer.
         self.in_flight = 0
@@ -87,12 +87,17 @@ class Batcher:
     @property
     def is_idle(self) -> bool:
         """Whether nothing of this target is left, so that it can be forgotten."""
-        return not (self.in_flight or self.ready_records or self.retrying or self._heads or self._blocked)
+        return not (self.in_flight or self.ready_records or self.retrying or self._heads or self.blocked)
 
     @property
     def oldest(self) -> Entry:
         """The entry that has been ready longest. Only while there is one."""
         return self._ready[0]
+
+    @property
+    def oldest_epoch(self) -> int:
+        """The epoch of what has been open longest. Only while something is ready; asked only if that fills no batch."""
+        return min(entry.epoch for entry in self._ready)
 
     def add(self, entry: Entry) -> None:
         """Take in an accepted entry: it is (1) keyless and ready, (2) the head of its key's lane, or (3) behind one."""
@@ -105,7 +110,7 @@ class Batcher:
         head = self._heads.get(key)
         if head is None:
             self._heads[key] = entry
-            if self._blocked and key in self._blocked:
+            if self.blocked and key in self.blocked:
                 entry.place = _FOLLOWING
             else:
                 self._ready.append(entry)
@@ -217,7 +222,7 @@ class Batcher:
                 other.place = _FOLLOWING
         head.lane = lane
         self._heads[key] = head
-        if key in self._blocked:
+        if key in self.blocked:
             head.place = _FOLLOWING
             return None
         return head
@@ -231,7 +236,7 @@ class Batcher:
         lane.bytes -= head.size
         head.lane = lane if lane.entries else None
         self._heads[key] = head
-        if key not in self._blocked:
+        if key not in self.blocked:
             head.ready_at = now
             self._make_ready(head)
 
@@ -262,13 +267,13 @@ class Batcher:
 
     def block(self, key: Hashable) -> None:
         """Stop the key's lane: what is behind its failed entry stays until `resume`."""
-        self._blocked.add(key)
+        self.blocked.add(key)
 
     def resume(self, key: Hashable, now: float) -> bool:
         """Let a blocked key's lane go on. Whether it was blocked."""
-        if key not in self._blocked:
+        if key not in self.blocked:
             return False
-        self._blocked.discard(key)
+        self.blocked.discard(key)
         head = self._heads.get(key)
         if head is not None and head.place is _FOLLOWING:
             head.ready_at = now
@@ -285,7 +290,7 @@ class Batcher:
                 # Emptied, not taken away: followers may be in the head's own batch, see `settle`.
                 head.lane = Lane()
         self._heads = sent
-        self._blocked.clear()
+        self.blocked.clear()
 
     def remove(self, entry: Entry, now: float) -> None:
         """Let go of an entry that has ended without being sent: it was (1) ready, (2) in backoff, or (3) following."""

@@ -25,6 +25,7 @@ class Flight:
         "batcher",
         "dues",
         "entries",
+        "has_begun",
         "is_over_time",
         "isolation",
         "refusal",
@@ -43,6 +44,8 @@ class Flight:
         # Ends the attempt at attempt_timeout; between two parts it may be the pace's.
         self.timer: asyncio.TimerHandle | None = None
         self.sent_at = 0.0
+        # Whether the destination has seen the batch.
+        self.has_begun = False
         self.is_over_time = False
         # When each entry that is to go again is due.
         self.dues: dict[Entry, float] = {}

@@ -122,5 +122,11 @@ class Judge:
                 flight.isolation.stalled_keys.add(entry.key)
             self._tally.retries += 1
 
+    def abandon(self, entries: Sequence[Entry]) -> None:
+        """End what came back without an outcome after the time to close had run out."""
+        for entry in entries:
+            if entry.place is not _DONE:
+                self._ledger.end(entry, DeliveryAbandoned, "was not delivered before the sink closed", None)
+
     def reject(self, entry: Entry, error: BaseException) -> None:
         self._ledger.end(entry, DeliveryRejected, f"was rejected ({type(error).__name__})", error)

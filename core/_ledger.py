@@ -88,6 +88,15 @@ class Ledger:
                 self._tally.orphaned(entry)
         self._tally.failed(failure)
 
+    def disown(self, entry: Entry) -> None:
+        """Let the observer have an outcome, now or later, that nobody else will take."""
+        if entry.place is _DONE:
+            self._tally.orphaned(entry)
+            return
+        if entry.future is None:
+            entry.future = asyncio.get_running_loop().create_future()
+        entry.future.cancel()
+
     def flush(self) -> asyncio.Future[None]:
         """Begin a flush of everything open; the future resolves when all of it has its outcome."""
         flush = Flush(epoch=self.epoch, remaining=len(self.open), done=asyncio.get_running_loop().create_future())

@@ -20,7 +20,7 @@ from ._pace import Pace
 from ._policy import Adaptive
 from ._retry import RetryQueue
 from ._targets import Targets
-from ._verdict import BatchRefused, Delivered, Unknown
+from ._verdict import BatchRefused, Delivered, Retry, Unknown
 
 if TYPE_CHECKING:
     import asyncio
@@ -72,7 +72,8 @@ class Sender:
         )
         self._pace = Pace(policy.rate)
         self.targets = Targets(bounds, linger=policy.linger, loop=loop, ledger=ledger, wake=self.pump_soon)
-        self.flights: set[Flight] = set()
+        # In the order in which their slots were taken, so that close calls them back in an order that repeats.
+        self.flights: dict[Flight, None] = {}
         self._retries = RetryQueue()
         # One handle each, or None: an idle sink has nothing scheduled.
         self.pump_handle: asyncio.Handle | None = None
@@ -105,7 +106,7 @@ class Sender:
             batcher.in_flight += 1
             flight = Flight(batcher, batcher.cut())
             self.targets.end_turn()
-            self.flights.add(flight)
+            self.flights[flight] = None
             self._launch(flight, flight.entries, reason, now)
 
     def _wait_for_pace(self) -> None:
@@ -130,13 +131,15 @@ class Sender:
         assert size <= self._bounds.max_bytes
         self._pace.spend(now, records=len(entries), size=size)
         flight.sent_at = now
-        flight.task = self._loop.create_task(self._write(batch))
+        flight.has_begun = False
+        flight.task = self._loop.create_task(self._write(flight, batch))
         flight.timer = self._loop.call_at(now + self._policy.attempt_timeout, self._over_time, flight)
         flight.task.add_done_callback(partial(self._landed, flight))
         self._tally.sent(batch, size, in_flight=len(self.flights))
 
-    async def _write(self, batch: Batch) -> Sequence[Verdict[Any]]:
+    async def _write(self, flight: Flight, batch: Batch) -> Sequence[Verdict[Any]]:
         """Call the destination from inside the task, so that whatever it raises is an answer."""
+        flight.has_begun = True
         return await self._destination.write(batch)
 
     def _over_time(self, flight: Flight) -> None:
@@ -156,6 +159,7 @@ class Sender:
         flight.timer = flight.task = None
         now = self._loop.time()
         error: BaseException | None
+        verdicts: Sequence[Verdict[Any]]
         if task.cancelled():
             error = TimeoutError(
                 f"no answer within attempt_timeout ({self._policy.attempt_timeout} s)"
@@ -167,7 +171,15 @@ class Sender:
         if isinstance(error, BatchRefused):
             self._refused(flight, batch, error, now)
             return
-        verdicts = self._paired(batch, [Unknown(error)] * len(batch) if error is not None else task.result())
+        if error is None:
+            verdicts = self._paired(batch, task.result())
+        elif flight.has_begun:
+            verdicts = [Unknown(error)] * len(batch)
+        else:
+            # Cancelled before its first step: nobody has seen it, so it was no attempt.
+            verdicts = [Retry(error)] * len(batch)
+            for entry in batch.entries:
+                entry.attempts -= 1
         throttled = self._judge.apply(flight, batch.entries, verdicts, now)
         self._tally.landed(batch, verdicts, seconds=now - flight.sent_at, throttled=throttled, error=error)
         self.concurrency.answered(sent_at=flight.sent_at, now=now, throttled=throttled, in_flight=len(self.flights))
@@ -201,13 +213,14 @@ class Sender:
         isolation = flight.isolation
         group: list[Entry] = []
         if isolation is not None:
+            # First, for a culprit may block its key, and a blocked key's followers must not go.
+            self._reject_culprits(flight, isolation)
             group = [] if self._judge.is_abandoning else isolation.next_group()
-            for culprit in isolation.culprits:
-                if culprit.place is not _DONE:
-                    culprit.attempts += 1
-                    assert flight.refusal is not None
-                    self._judge.reject(culprit, flight.refusal)
-            isolation.culprits.clear()
+            if self._reject_culprits(flight, isolation):
+                group = isolation.next_group()
+        if self._judge.is_abandoning:
+            # A refusal that landed just after abandon had asked who is on the wire.
+            self._judge.abandon(flight.entries)
         if not group:
             self._finish(flight, now)
         elif self._pace.free_at > now:
@@ -216,6 +229,18 @@ class Sender:
         else:
             self._launch(flight, group, "isolation", now)
             self._after_outcomes()
+
+    def _reject_culprits(self, flight: Flight, isolation: Isolation) -> bool:
+        """Reject the culprits found by now; whether there were any."""
+        culprits = isolation.culprits
+        isolation.culprits = []
+        for culprit in culprits:
+            if culprit.place is not _DONE:
+                culprit.attempts += 1
+                assert flight.refusal is not None
+                self._judge.reject(culprit, flight.refusal)
+        isolation.stalled_keys.update(flight.batcher.blocked)
+        return bool(culprits)
 
     def _next_paced_part(self, flight: Flight, group: list[Entry]) -> None:
         now = max(self._loop.time(), self._pace.free_at)
@@ -228,7 +253,7 @@ class Sender:
     def _finish(self, flight: Flight, now: float) -> None:
         """Free the slot and the lanes, and send to backoff what goes again."""
         batcher = flight.batcher
-        self.flights.remove(flight)
+        del self.flights[flight]
         batcher.in_flight -= 1
         assert batcher.in_flight >= 0
         for entry in batcher.settle(flight.entries, now):

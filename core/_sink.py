@@ -188,7 +188,8 @@ class Sink(Generic[T, R]):
         """Put records from any iterable or async iterable in bounded memory, and give their outcomes in their order.
 
         Elements are as those of `put_many`. Whatever the iterable itself raises is raised after the outcomes of what
-        came before it. Leaving the loop early, or being cancelled: what was accepted is still delivered.
+        came before it. Leaving the loop early, or being cancelled: what was accepted is still delivered, and the
+        observer gets its outcomes.
         """
         dispatcher = self._dispatcher
         if dispatcher is None or dispatcher.is_closing:

@@ -147,5 +147,8 @@ async def stream_outcomes(
         feeder.cancel()
         await asyncio.wait([feeder])
         source_error = None if feeder.cancelled() else feeder.exception()
+        for element in window:
+            if isinstance(element, Entry):
+                dispatcher.ledger.disown(element)
     if source_error is not None:
         raise source_error

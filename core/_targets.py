@@ -139,7 +139,8 @@ class Targets:
             return "close"
         if self._ledger.budget.waiting:
             return "room"
-        if any(oldest.epoch <= flush.epoch for flush in self._ledger.flushes):
+        # Not the first ready alone: a younger entry that goes again stands before it.
+        if self._ledger.flushes and batcher.oldest_epoch <= self._ledger.flushes[-1].epoch:
             return "flush"
         return None
 

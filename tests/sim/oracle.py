@@ -281,7 +281,7 @@ class Oracle:
         for lane in lanes:
             if lane in self.keys_in_flight:
                 self.breach("I9", f"request {number} carries key {lane[1]}, which is in flight already")
-            if lane in self.blocked:
+            if lane in self.blocked and not any(record.is_launched for record in records):
                 self.breach("I6", f"request {number} carries key {lane[1]}, which is blocked")
         if len(set(lanes)) < len(lanes):
             self.rare("one request carried a key twice")
