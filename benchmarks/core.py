@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from _report import FLOOR, OURS, PEER, Report, bars, interleaved, is_quick, median, ratio
 from async_batcher.batcher import AsyncBatcher
+
 from sinkwell.core import Batch, Delivered, Encoded, Limits, Policy, Receipt, Sink
 
 if TYPE_CHECKING:
@@ -304,7 +305,7 @@ def pending(report: Report, runner: asyncio.Runner, dimensions: dict[str, Callab
             costs.append(median(runs) if runs else None)
         rows[name] = costs
     report.table(
-        "CPU µs per record, all of them pending at once (no target set: memory and the garbage collector grow with them)",
+        "CPU µs per record, all of them pending at once (no target: memory and garbage collector grow with them)",
         ["pending", *(f"{count:,}" for count in counts)],
         [[name, *("-" if cost is None else f"{cost * 1e6:.2f}" for cost in costs)] for name, costs in rows.items()],
     )

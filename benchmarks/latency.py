@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import aioboto3
 from _report import OURS, PEER, Report, is_quick, median, percentile
+
 from sinkwell.core import Batch, Delivered, Encoded, Limits, Policy, Receipt, Sink
 from sinkwell.sinks.sqs import SqsSink
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from _report import FLOOR, OURS, PEER, Report, bars, interleaved, is_quick, median, ratio
+
 from sinkwell.core import Policy
 from sinkwell.sinks.postgres import PostgresSink
 

@@ -159,7 +159,7 @@ class Batcher:
         return taken
 
     def _cut_heads(self) -> list[Entry]:
-        """Take as many as one batch may hold: no head has followers that could come along, and all of them would fit."""
+        """Take as many as one batch may hold, when all would fit and no head has followers to come along."""
         take_next = self._ready.popleft
         taken = [take_next() for _ in range(min(self.ready_records, self._max_records))]
         self.ready_records -= len(taken)
