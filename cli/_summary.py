@@ -62,11 +62,13 @@ class Summary:
         letters = self.pipe.letters
         console.print(self._table())
         is_good = self.exit_code == ALL_DELIVERED
-        console.print(Text(self.verdict(), style="bold green" if is_good else "bold red"), soft_wrap=True)
+        console.print(
+            Text(self.verdict(), style="bold green" if is_good else "bold red"), soft_wrap=not console.is_terminal
+        )
         if letters.total and (letters.path is None or letters.problem):
             for letter in letters.first:
                 told = f"line {letter.line}: {letter.reason}: {letter.error}"
-                errors.print(Text(told), soft_wrap=True)
+                errors.print(Text(told), soft_wrap=not errors.is_terminal)
             if letters.total > len(letters.first):
                 errors.print(f"and {letters.total - len(letters.first):,} more", highlight=False)
 

@@ -134,7 +134,7 @@ def _run(job: Job) -> int:
         summary = asyncio.run(job.run(errors))
     except (ConfigError, ImportError) as error:
         sentence = f"sinkwell: {_in_options(str(error))}"
-        errors.print(sentence, style="red", highlight=False, markup=False, soft_wrap=True)
+        errors.print(sentence, style="red", highlight=False, markup=False, soft_wrap=not errors.is_terminal)
         return SETUP_WRONG
     summary.print(Console(), errors)
     return summary.exit_code

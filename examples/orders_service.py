@@ -45,8 +45,10 @@ async def main() -> None:
             stats = sink.stats()
         in_queue = aws.sqs.messages(queue_url)
         assert sorted(answers) == sorted(message.message_id for message in in_queue)
-        print(f"{len(answers)} orders, {len(in_queue)} messages in the queue, {stats.requests} requests, "
-              f"{stats.retries} retries, {stats.throttles} throttles")
+        print(
+            f"{len(answers)} orders, {len(in_queue)} messages in the queue, {stats.requests} requests, "
+            f"{stats.retries} retries, {stats.throttles} throttles"
+        )
 
 
 if __name__ == "__main__":

@@ -43,8 +43,8 @@ async def through_failures(source: Path) -> bool:
     taken = sum(len(request.applied) for request in hung_up)
     failed = sum(len(request.entries) - len(request.applied) for request in requests if request.applied)
     say(
-        f"\nWhat it did: of {len(requests):,} requests, {whole:,} were refused whole, {failed:,} messages failed alone; it "
-        f"hung up on {len(hung_up)} requests after it had taken their {taken:,} messages."
+        f"\nOf {len(requests):,} requests, {whole:,} were refused whole, {failed:,} messages failed alone; "
+        f"it hung up on {len(hung_up)} requests after it had taken their {taken:,} messages."
     )
     twice = bodies.total() - len(bodies)
     return all([
