@@ -14,7 +14,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ._entry import Entry, Place
-from ._errors import DeliveryAbandoned, DeliveryExpired, RecordTooLarge
+from ._errors import DeliveryAbandoned, DeliveryExpired, RecordTooLarge, SinkwellError
 from ._judge import Judge
 from ._ledger import Ledger
 from ._sender import Sender
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from ._budget import Waiting
     from ._destination import Destination
-    from ._entry import Encoded
     from ._errors import DeliveryError
     from ._observe import SinkStats
     from ._policy import Bounds, Policy
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
 
 _FLYING: Final = Place.FLYING
 _HELD: Final = Place.HELD
+_NEW: Final = Place.NEW
+_READY: Final = Place.READY
 
 
 @final
@@ -70,6 +71,10 @@ class Dispatcher:
             after_outcomes=self._after_outcomes,
         )
         self._targets = self.sender.targets
+        # Looked up for every record.
+        self._batchers = self._targets.batchers
+        self._max_bytes = bounds.max_bytes
+        self._keys_order = bounds.keys_order
         # Whether new records are refused.
         self.is_closing = False
         # Set while anything is open: an idle sink has nothing scheduled.
@@ -79,39 +84,58 @@ class Dispatcher:
 
     # --- in ----------------------------------------------------------------------------------------------------------
 
-    def accept(self, record: Any, encoded: Encoded, future: asyncio.Future[Any] | None) -> Entry | None:
-        """Accept the record if there is room and nobody waits; `None` says that there is none.
+    def accept(
+        self, record: Any, entry: Entry, future: asyncio.Future[Any] | None, *, is_its_turn: bool = False
+    ) -> bool:
+        """Make the record's entry of what was encoded, if there is room and nobody waits; false says that there is none.
+
+        Args:
+            record: the caller's object.
+            entry: what `Destination.encode` made of it.
+            future: who waits for the outcome, if anybody does.
+            is_its_turn: it has stood in line, and there is room for it.
 
         Raises:
             RecordTooLarge: it would not fit into a batch of its own.
         """
-        size = encoded.size
+        size = entry.size
         budget = self.budget
-        if size > self._bounds.max_bytes:
-            raise RecordTooLarge(
-                f"{self._name}: a record of {size:,} bytes is above the {self._bounds.max_bytes:,} that "
-                "one batch may hold: split it, or store it elsewhere and send a reference"
-            )
-        if budget.waiting or budget.records >= budget.max_records or budget.bytes + size > budget.max_bytes:
-            return None
-        return self._take_in(record, encoded, future)
-
-    def _take_in(self, record: Any, encoded: Encoded, future: asyncio.Future[Any] | None) -> Entry:
+        if not is_its_turn:
+            if size > self._max_bytes:
+                raise self._too_large(size)
+            if budget.waiting or budget.records >= budget.max_records or budget.bytes + size > budget.max_bytes:
+                return False
+        if entry.place is not _NEW:
+            raise SinkwellError(f"{self._name}: encode() returned one object for two records; make a new one each time")
         sender = self.sender
         if sender.pump_handle is None:
             sender.pump_soon()
+        entry.record = record
+        entry.future = future
+        entry.accepted_at = entry.ready_at = sender.now
         ledger = self.ledger
-        entry = Entry(record, encoded, future, sender.now, ledger.epoch)
-        if not self._bounds.keys_order:
+        entry.epoch = ledger.epoch
+        entry.place = _READY
+        entry.ambiguous = False
+        entry.outcome = entry.lane = None
+        if not self._keys_order:
             entry.key = None
         ledger.open[entry] = None
-        budget = self.budget
         budget.records += 1
-        budget.bytes += entry.size
-        self._targets.add(entry)
+        budget.bytes += size
+        batcher = self._batchers.get(entry.target) or self._targets.make(entry.target)
+        batcher.add(entry)
+        if not batcher.is_queued:
+            self._targets.consider(batcher)
         if self._expiry_timer is None:
             self._expiry_timer = self._loop.call_at(sender.now + self._policy.delivery_timeout, self._expire)
-        return entry
+        return True
+
+    def _too_large(self, size: int) -> RecordTooLarge:
+        return RecordTooLarge(
+            f"{self._name}: a record of {size:,} bytes is above the {self._max_bytes:,} that one batch may hold: "
+            "split it, or store it elsewhere and send a reference"
+        )
 
     def wait_for_room(self, waiting: Waiting, key: asyncio.Future[Any]) -> None:
         """Queue a record that is not accepted yet; `key` is the future whose cancellation takes it out again."""
@@ -130,9 +154,9 @@ class Dispatcher:
     def _admit(self) -> None:
         """Accept who waits, in order, as far as there is room: here, so that nobody comes between."""
         while (waiting := self.budget.next_admitted()) is not None:
-            entry = self._take_in(waiting.record, waiting.encoded, waiting.future)
+            self.accept(waiting.record, waiting.encoded, waiting.future, is_its_turn=True)
             if waiting.accepted is not None and not waiting.accepted.done():
-                waiting.accepted.set_result(entry)
+                waiting.accepted.set_result(waiting.encoded)
 
     # --- out ---------------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, final
 
 if TYPE_CHECKING:
     import asyncio
@@ -13,26 +12,11 @@ if TYPE_CHECKING:
     from ._batcher import Lane
 
 
-@dataclass(slots=True)
-class Encoded:
-    """What `Destination.encode` makes of a record.
-
-    Attributes:
-        payload: what `Destination.write` needs to send it; the core never looks inside.
-        size: bytes, counted exactly as the provider counts them against a request's limit.
-        key: entries of one target with equal keys keep their order; `None` for no order.
-        target: entries with equal targets may share a request: a queue URL, a topic, a table.
-    """
-
-    payload: Any
-    size: int
-    key: Hashable | None = None
-    target: Hashable = None
-
-
 class Place(IntEnum):
-    """Who holds an entry. It is open, and counted in the budget, until it is DONE."""
+    """Who holds an entry. It is open, and counted in the budget, from its acceptance until it is DONE."""
 
+    NEW = -1
+    """Not accepted yet: its record may be waiting for room, or was refused."""
     READY = 0
     """In its target's queue: it may join the next batch."""
     FOLLOWING = 1
@@ -48,13 +32,22 @@ class Place(IntEnum):
 
 
 # A member is looked up through its enum's metaclass, which takes longer than all else an entry's making does.
-_READY: Final = Place.READY
+_NEW: Final = Place.NEW
 
 
+@final
 class Entry:
-    """An accepted record.
+    """What `Destination.encode` makes of a record; once it is accepted, the record's entry.
 
-    Only `Dispatcher` changes one; a destination reads `payload`, `key`, `size` and `attempts`.
+    One object in both roles, because a second one for each record costs as much as all that the core does with it. So
+    `encode` makes a new one each time. A destination reads `payload`, `key`, `size` and `attempts`; only the core changes
+    an entry.
+
+    Args:
+        payload: what `Destination.write` needs to send it; the core never looks inside.
+        size: bytes, counted exactly as the provider counts them against a request's limit.
+        key: entries of one target with equal keys keep their order; `None` for no order.
+        target: entries with equal targets may share a request: a queue URL, a topic, a table.
     """
 
     __slots__ = (
@@ -74,33 +67,32 @@ class Entry:
         "target",
     )
 
-    def __init__(
-        self,
-        record: Any,
-        encoded: Encoded,
-        future: asyncio.Future[Any] | None,
-        accepted_at: float,
-        epoch: int,
-    ) -> None:
-        self.record = record
-        self.payload = encoded.payload
-        self.size = encoded.size
-        self.key = encoded.key
-        self.target = encoded.target
-        # Whoever waits for the outcome; None while nobody does. It may be cancelled at any time, which changes nothing
-        # here.
-        self.future = future
-        self.accepted_at = accepted_at
-        # Since when it may leave: its acceptance, its predecessor's outcome or its backoff's end. Linger counts from
-        # here.
-        self.ready_at = accepted_at
-        # Which flush covers it: flush n waits for all entries of epoch <= n.
-        self.epoch = epoch
+    # The caller's object.
+    record: Any
+    # Whoever waits for the outcome; None while nobody does. It may be cancelled at any time, which changes nothing here.
+    future: asyncio.Future[Any] | None
+    accepted_at: float
+    # Since when it may leave: its acceptance, its predecessor's outcome or its backoff's end. Linger counts from here.
+    ready_at: float
+    # Which flush covers it: flush n waits for all entries of epoch <= n.
+    epoch: int
+    # Requests that have carried it and were not refused because of another record.
+    attempts: int
+    # Some attempt ended without an answer: from then on NOT_WRITTEN can't be promised any more.
+    ambiguous: bool
+    # The receipt or the DeliveryError, once it is DONE. Set once, by the dispatcher.
+    outcome: Any
+    # The entries behind this one, if it is the head of its key's lane and there are any.
+    lane: Lane | None
+
+    def __init__(self, payload: Any, size: int, key: Hashable | None = None, target: Hashable = None) -> None:
+        self.payload = payload
+        self.size = size
+        self.key = key
+        self.target = target
+        self.place = _NEW
         self.attempts = 0
-        self.place = _READY
-        # Some attempt ended without an answer: from then on NOT_WRITTEN can't be promised any more.
-        self.ambiguous = False
-        # The receipt or the DeliveryError, once it is DONE. Set once, by the dispatcher.
-        self.outcome: Any = None
-        # The entries behind this one, if it is the head of its key's lane and there are any.
-        self.lane: Lane | None = None
+
+
+Encoded = Entry
+"""The name under which `Destination.encode` makes one."""

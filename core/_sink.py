@@ -127,7 +127,7 @@ class Sink(Generic[T, R]):
             raise self._closed_error()
         encoded = self._destination.encode(record)
         future: asyncio.Future[R] = dispatcher.new_future()
-        if dispatcher.accept(record, encoded, future) is None:
+        if not dispatcher.accept(record, encoded, future):
             dispatcher.wait_for_room(Waiting(record, encoded, future, None), future)
         return future
 
@@ -143,7 +143,7 @@ class Sink(Generic[T, R]):
             raise self._closed_error()
         encoded = self._destination.encode(record)
         future: asyncio.Future[R] = dispatcher.new_future()
-        if dispatcher.accept(record, encoded, future) is None:
+        if not dispatcher.accept(record, encoded, future):
             budget = dispatcher.budget
             raise SinkFull(
                 f"{self._destination.name}: {budget.records:,} of {budget.max_records:,} records and "
@@ -164,7 +164,7 @@ class Sink(Generic[T, R]):
             raise self._closed_error()
         encoded = self._destination.encode(record)
         future: asyncio.Future[R] = dispatcher.new_future()
-        if dispatcher.accept(record, encoded, future) is None:
+        if not dispatcher.accept(record, encoded, future):
             accepted: asyncio.Future[Any] = dispatcher.new_future()
             dispatcher.wait_for_room(Waiting(record, encoded, future, accepted), accepted)
             try:

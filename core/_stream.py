@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ._budget import Waiting
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from ._dispatcher import Dispatcher
-    from ._entry import Encoded
 
 _DONE: Final = Place.DONE
 # Records fed between two chances for requests to leave; small enough for the loop to stay responsive.
@@ -42,61 +42,64 @@ class _Feed:
         self._most = dispatcher.budget.max_records
         # The reader waits for a first element, the feeder for less than the most.
         self._arrived: asyncio.Future[None] | None = None
-        self._taken: asyncio.Future[None] | None = None
+        self.taken: asyncio.Future[None] | None = None
 
     async def run(self, records: Iterable[Any] | AsyncIterable[Any]) -> None:
         """Feed every record, then end; raises what the iterable raises."""
         if isinstance(records, AsyncIterable):
             async for record in records:
-                if (encoded := self._feed(record)) is not None:
-                    await self._line_up(record, encoded)
+                await self._feed((record,))
                 self.tell_reader()
-                while len(self.window) >= self._most:
-                    await self._wait_for_reader()
-            return
-        fed = 0
-        for record in records:
-            if (encoded := self._feed(record)) is not None:
-                await self._line_up(record, encoded)
-            fed += 1
-            if fed == _FED_AT_ONCE:
-                fed = 0
-                self.tell_reader()
-                await asyncio.sleep(0)
-            while len(self.window) >= self._most:
                 await self._wait_for_reader()
+            return
+        source = iter(records)
+        while True:
+            room = min(_FED_AT_ONCE, self._most - len(self.window))
+            if await self._feed(islice(source, room)) < room:
+                return
+            self.tell_reader()
+            await asyncio.sleep(0)
+            await self._wait_for_reader()
 
-    def _feed(self, record: Any) -> Encoded | None:
-        """Put the record into the window, accepted or refused; or return what has to wait in line, for want of room."""
+    async def _feed(self, records: Iterable[Any]) -> int:
+        """Put each record into the window, accepted or refused, waiting in line for room; return how many there were."""
         dispatcher = self._dispatcher
-        if dispatcher.is_closing:
-            self.window.append(self._closed())
-            return None
-        try:
-            encoded = self._encode(record)
-            entry = dispatcher.accept(record, encoded, None)
-        except InvalidRecord as error:
-            self.window.append(error)
-            return None
-        if entry is None:
-            return encoded
-        self.window.append(entry)
-        return None
+        encode = self._encode
+        accept = dispatcher.accept
+        window = self.window
+        count = 0
+        for count, record in enumerate(records, 1):  # noqa: B007 - the last count is what is returned
+            if dispatcher.is_closing:
+                window.append(self._closed())
+                continue
+            try:
+                entry = encode(record)
+                is_in = accept(record, entry, None)
+            except InvalidRecord as error:
+                window.append(error)
+            else:
+                window.append(entry if is_in else await self._line_up(record, entry))
+        return count
 
-    async def _line_up(self, record: Any, encoded: Encoded) -> None:
+    async def _line_up(self, record: Any, encoded: Entry) -> Entry | SinkClosed:
         """Wait in line for room, like every other caller."""
         self.tell_reader()
         accepted: asyncio.Future[Entry] = self._dispatcher.new_future()
         self._dispatcher.wait_for_room(Waiting(record, encoded, None, accepted), accepted)
         try:
-            self.window.append(await accepted)
+            return await accepted
         except SinkClosed as error:
-            self.window.append(error)
+            return error
+        except asyncio.CancelledError:
+            if accepted.done() and not accepted.cancelled():
+                # Accepted in the tick of the cancellation: it is delivered, and its outcome is the observer's.
+                self._dispatcher.ledger.disown(encoded)
+            raise
 
     async def _wait_for_reader(self) -> None:
-        self.tell_reader()
-        self._taken = self._dispatcher.new_future()
-        await self._taken
+        while len(self.window) >= self._most:
+            self.taken = self._dispatcher.new_future()
+            await self.taken
 
     def tell_reader(self) -> None:
         """Wake the reader if it waits for a first element, or for the end."""
@@ -107,12 +110,6 @@ class _Feed:
         """Wait until there is an element, or the end."""
         self._arrived = self._dispatcher.new_future()
         await self._arrived
-
-    def take_first(self) -> None:
-        """Let go of the first element, whose outcome is told now."""
-        self.window.popleft()
-        if self._taken is not None and not self._taken.done():
-            self._taken.set_result(None)
 
 
 async def stream_outcomes(
@@ -132,17 +129,17 @@ async def stream_outcomes(
                 await feed.wait_for_first()
                 continue
             first = window[0]
-            if isinstance(first, SinkwellError):
-                outcome: Any = first
-            else:
+            if isinstance(first, Entry):
                 if first.place is not _DONE:
                     first.future = dispatcher.new_future()
                     # The outcome is read from the entry; only whether it is there matters here.
                     await asyncio.wait([first.future])
                     first.future.exception()
-                outcome = first.outcome
-            feed.take_first()
-            yield outcome
+                first = first.outcome
+            window.popleft()
+            if feed.taken is not None and not feed.taken.done():
+                feed.taken.set_result(None)
+            yield first
     finally:
         feeder.cancel()
         await asyncio.wait([feeder])

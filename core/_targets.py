@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from ._batch import SealReason
-    from ._entry import Entry
     from ._ledger import Ledger
     from ._policy import Bounds
 
@@ -50,19 +49,15 @@ class Targets:
         """Whether any target may have a reason to send."""
         return bool(self._queue)
 
-    def add(self, entry: Entry) -> None:
-        """Give an accepted entry to its target, and see whether that may send now."""
-        batcher = self.batchers.get(entry.target)
-        if batcher is None:
-            batcher = self.batchers[entry.target] = Batcher(
-                entry.target,
-                max_records=self._bounds.max_records,
-                max_bytes=self._bounds.max_bytes,
-                keys_repeat=self._bounds.keys_repeat,
-            )
-        batcher.add(entry)
-        if not batcher.is_queued:
-            self.consider(batcher)
+    def make(self, target: Hashable) -> Batcher:
+        """Begin to hold something for a target that held nothing."""
+        batcher = self.batchers[target] = Batcher(
+            target,
+            max_records=self._bounds.max_records,
+            max_bytes=self._bounds.max_bytes,
+            keys_repeat=self._bounds.keys_repeat,
+        )
+        return batcher
 
     def consider(self, batcher: Batcher) -> None:
         """Queue the target if it may have a reason to send; else let its oldest entry linger."""

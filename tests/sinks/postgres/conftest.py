@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
-from sinkwell.core import Batch, Entry
+from sinkwell.core import Batch
 from sinkwell.sinks._postgres_connect import Dsn
 from sinkwell.sinks._postgres_destination import PostgresDestination
 
@@ -66,7 +66,7 @@ async def table(postgres_server: PostgresServer) -> AsyncIterator[Table]:
 
 def batch_of(destination: PostgresDestination, rows: Iterable[Any], *, attempts: int = 1) -> Batch:
     """What the core would hand to `write`."""
-    entries = [Entry(row, destination.encode(row), None, 0.0, 0) for row in rows]
+    entries = [destination.encode(row) for row in rows]
     for entry in entries:
         entry.attempts = attempts
     return Batch(target=None, entries=entries, reason="full")

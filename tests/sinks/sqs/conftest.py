@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import aioboto3
 import pytest
 
-from sinkwell.core import Backoff, Batch, Encoded, Entry, Policy
+from sinkwell.core import Backoff, Batch, Encoded, Policy
 from sinkwell.sinks._aws import AwsSettings
 from sinkwell.sinks._json import json_text
 from sinkwell.sinks._sqs_destination import SqsDestination
@@ -92,10 +92,9 @@ def batch_of(destination: SqsDestination, records: Sequence[object]) -> Batch:
 
 
 def batch_of_encoded(encoded: Sequence[Encoded]) -> Batch:
-    entries = [Entry(None, one, None, 0.0, 0) for one in encoded]
-    for entry in entries:
+    for entry in encoded:
         entry.attempts += 1
-    return Batch(encoded[0].target, entries, "full")
+    return Batch(encoded[0].target, encoded, "full")
 
 
 @pytest.fixture
