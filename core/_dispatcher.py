@@ -87,7 +87,7 @@ class Dispatcher:
     def accept(
         self, record: Any, entry: Entry, future: asyncio.Future[Any] | None, *, is_its_turn: bool = False
     ) -> bool:
-        """Make the record's entry of what was encoded, if there is room and nobody waits; false says that there is none.
+        """Make the record's entry of what was encoded, if there is room and nobody waits; else say so.
 
         Args:
             record: the caller's object.

@@ -40,8 +40,8 @@ class Entry:
     """What `Destination.encode` makes of a record; once it is accepted, the record's entry.
 
     One object in both roles, because a second one for each record costs as much as all that the core does with it. So
-    `encode` makes a new one each time. A destination reads `payload`, `key`, `size` and `attempts`; only the core changes
-    an entry.
+    `encode` makes a new one each time. A destination reads `payload`, `key`, `size` and `attempts`; only the core
+    changes an entry.
 
     Args:
         payload: what `Destination.write` needs to send it; the core never looks inside.
@@ -69,7 +69,7 @@ class Entry:
 
     # The caller's object.
     record: Any
-    # Whoever waits for the outcome; None while nobody does. It may be cancelled at any time, which changes nothing here.
+    # Whoever waits for the outcome; None while nobody does. It may be cancelled at any time.
     future: asyncio.Future[Any] | None
     accepted_at: float
     # Since when it may leave: its acceptance, its predecessor's outcome or its backoff's end. Linger counts from here.

@@ -31,7 +31,7 @@ class _Feed:
     """The records of one stream whose outcomes nobody has taken yet."""
 
     def __init__(
-        self, dispatcher: Dispatcher, encode: Callable[[Any], Encoded], closed: Callable[[], SinkClosed]
+        self, dispatcher: Dispatcher, encode: Callable[[Any], Entry], closed: Callable[[], SinkClosed]
     ) -> None:
         self._dispatcher = dispatcher
         self._encode = encode
@@ -62,7 +62,7 @@ class _Feed:
             await self._wait_for_reader()
 
     async def _feed(self, records: Iterable[Any]) -> int:
-        """Put each record into the window, accepted or refused, waiting in line for room; return how many there were."""
+        """Put each record into the window, accepted or refused, waiting in line for room; count them."""
         dispatcher = self._dispatcher
         encode = self._encode
         accept = dispatcher.accept
@@ -114,7 +114,7 @@ class _Feed:
 
 async def stream_outcomes(
     dispatcher: Dispatcher,
-    encode: Callable[[Any], Encoded],
+    encode: Callable[[Any], Entry],
     records: Iterable[Any] | AsyncIterable[Any],
     closed: Callable[[], SinkClosed],
 ) -> AsyncIterator[Any]:
