@@ -92,6 +92,11 @@ class _Feed:
             self.window.append(await accepted)
         except SinkClosed as error:
             self.window.append(error)
+        except asyncio.CancelledError:
+            if accepted.done() and not accepted.cancelled() and accepted.exception() is None:
+                # Let in in the same tick, it is delivered all the same, and its outcome is nobody's.
+                self._dispatcher.ledger.disown(accepted.result())
+            raise
 
     async def _wait_for_reader(self) -> None:
         self.tell_reader()

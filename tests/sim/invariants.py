@@ -36,8 +36,8 @@ class Watch:
         self.open = OpenLog(oracle)
         self.ledger.open = self.open
         oracle.is_abandoning = lambda: dispatcher._judge.is_abandoning
-        # For each target in the queue: how often each other target has gone since it joined.
-        self._bypassed: dict[Hashable, dict[Hashable, int]] = {}
+        # For each target that may send: its batch's first entry, and how often each other target has gone before it.
+        self._bypassed: dict[Hashable, tuple[Any, dict[Hashable, int]]] = {}
         self._steps = 0
         # Requests of which the observer was told.
         self.sent = 0
@@ -147,15 +147,15 @@ class Watch:
             if counted != ready:
                 self._oracle.breach("I8", f"{counted} entries are counted as ready, {ready} are")
 
-    def _forget_unqueued(self) -> list[Hashable]:
-        """Forget the targets that have no reason to send any more; give those that have, whatever linger says."""
-        queued = [
-            batcher.target
+    def _forget_unqueued(self) -> dict[Hashable, Any]:
+        """Forget the targets that have no reason to send any more; give the first entry of those that have."""
+        queued = {
+            batcher.target: batcher.oldest
             for batcher in self.targets._queue
             if batcher.ready_records and (batcher.is_full or batcher.in_flight == 0)
-        ]
-        for target in list(self._bypassed):
-            if target not in queued:
+        }
+        for target, (first, _) in list(self._bypassed.items()):
+            if queued.get(target) is not first:
                 del self._bypassed[target]
         return queued
 
@@ -169,10 +169,10 @@ class Watch:
             oracle.breach("I9", f"{event.in_flight} slots are in use of {self.sender.concurrency.limit}")
         queued = self._forget_unqueued()
         self._bypassed.pop(event.target, None)
-        for target in queued:
+        for target, first in queued.items():
             if target == event.target:
                 continue
-            counts = self._bypassed.setdefault(target, {})
+            _, counts = self._bypassed.setdefault(target, (first, {}))
             counts[event.target] = counts.get(event.target, 0) + 1
             if counts[event.target] > 1:
                 oracle.breach("I11", f"target {target} was passed over {counts[event.target]} times by {event.target}")

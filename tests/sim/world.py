@@ -178,6 +178,9 @@ class World:
             names = sorted(task.get_name() for task in waiting)
             oracle.breach("I17", f"faults have stopped, and {names} still wait")
             return
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                oracle.breach("I1", f"{task.get_name()} got {error!r}")
         if self.sink._closing is None:
             await self.deeds.flush()
             await self._fresh_record()
