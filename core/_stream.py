@@ -150,10 +150,11 @@ async def stream_outcomes(
             yield outcome
     finally:
         feeder.cancel()
-        await asyncio.wait([feeder])
-        source_error = None if feeder.cancelled() else feeder.exception()
+        # Before the await, which may be cancelled in its turn.
         for element in window:
             if isinstance(element, Entry):
                 dispatcher.ledger.disown(element)
+        await asyncio.wait([feeder])
+        source_error = None if feeder.cancelled() else feeder.exception()
     if source_error is not None:
         raise source_error
