@@ -224,7 +224,7 @@ class Sender:
         if not group:
             self._finish(flight, now)
         elif self._pace.free_at > now:
-            flight.timer = self._loop.call_at(self._pace.free_at, self._next_paced_part, flight, group)
+            self._wait_with_part(flight, group)
             self._after_outcomes()
         else:
             self._launch(flight, group, "isolation", now)
@@ -242,11 +242,18 @@ class Sender:
         isolation.stalled_keys.update(flight.batcher.blocked)
         return bool(culprits)
 
-    def _next_paced_part(self, flight: Flight, group: list[Entry]) -> None:
-        now = max(self._loop.time(), self._pace.free_at)
+    def _wait_with_part(self, flight: Flight, group: list[Entry]) -> None:
+        due = self._pace.free_at
+        flight.timer = self._loop.call_at(due, self._next_paced_part, flight, group, due)
+
+    def _next_paced_part(self, flight: Flight, group: list[Entry], due: float) -> None:
+        now = max(self._loop.time(), due)
         flight.timer = None
         if self._judge.is_abandoning or any(entry.place is _DONE for entry in group):
             self._next_part(flight, now)
+        elif self._pace.free_at > now:
+            # Another request, waiting for the same moment, has gone first.
+            self._wait_with_part(flight, group)
         else:
             self._launch(flight, group, "isolation", now)
 
