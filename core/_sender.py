@@ -111,11 +111,13 @@ class Sender:
 
     def _wait_for_pace(self) -> None:
         if self._pace_timer is None:
-            self._pace_timer = self._loop.call_at(self._pace.free_at, self._pace_over)
+            due = self._pace.free_at
+            self._pace_timer = self._loop.call_at(due, self._pace_over, due)
 
-    def _pace_over(self) -> None:
+    def _pace_over(self, due: float) -> None:
         self._pace_timer = None
-        self.pump_soon(self._pace.free_at)
+        # Not free_at, which a request that waited for the same moment may have pushed back since.
+        self.pump_soon(due)
 
     # --- on the wire -------------------------------------------------------------------------------------------------
 

@@ -108,6 +108,7 @@ class Deeds:
     def _resume_lane(self, lane: Any) -> None:
         target, key = lane
         self._oracle.blocked.discard(lane)
+        self._oracle.resumed.add(lane)
         self._oracle.note("resume", target, key)
         if self._world.sink.resume(key, target=target):
             self._oracle.rare("a blocked lane was resumed")

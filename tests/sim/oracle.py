@@ -85,6 +85,7 @@ class Oracle:
         self.reasons: dict[int, str] = {}
         # Keys stopped by on_failure="block": since when nothing of them may leave, but what already had left.
         self.blocked: set[tuple[Hashable, Hashable]] = set()
+        self.resumed: set[tuple[Hashable, Hashable]] = set()
         self.stalled = 0.0
         self.is_closing = False
         # Told of the records of each answer, before the core is: who cancels callers in the tick of completion.
@@ -324,6 +325,8 @@ class Oracle:
                 self.breach("I15", f"record {record.id} was sent again, though on_unknown says that it must not")
             if last.end not in ("R", "U", "B"):
                 self.breach("I15", f"record {record.id} was sent again after {last.end or 'no answer yet'}")
+            # Who resumes a lane by hand lets its head go at once.
+            leads = leads and self.lane_of(record) not in self.resumed
             if leads and last.end in ("R", "U") and last.ended_at is not None:
                 wait = now - last.ended_at
                 if wait < self.policy.backoff.base - EPSILON or now < last.not_before - EPSILON:
