@@ -111,11 +111,13 @@ class Sender:
 
     def _wait_for_pace(self) -> None:
         if self._pace_timer is None:
-            self._pace_timer = self._loop.call_at(self._pace.free_at, self._pace_over)
+            due = self._pace.free_at
+            self._pace_timer = self._loop.call_at(due, self._pace_over, due)
 
-    def _pace_over(self) -> None:
+    def _pace_over(self, due: float) -> None:
         self._pace_timer = None
-        self.pump_soon(self._pace.free_at)
+        # Not free_at, which a request that waited for the same moment may have pushed back since.
+        self.pump_soon(due)
 
     # --- on the wire -------------------------------------------------------------------------------------------------
 
@@ -224,7 +226,7 @@ class Sender:
         if not group:
             self._finish(flight, now)
         elif self._pace.free_at > now:
-            flight.timer = self._loop.call_at(self._pace.free_at, self._next_paced_part, flight, group)
+            self._wait_with_part(flight, group)
             self._after_outcomes()
         else:
             self._launch(flight, group, "isolation", now)
@@ -242,11 +244,18 @@ class Sender:
         isolation.stalled_keys.update(flight.batcher.blocked)
         return bool(culprits)
 
-    def _next_paced_part(self, flight: Flight, group: list[Entry]) -> None:
-        now = max(self._loop.time(), self._pace.free_at)
+    def _wait_with_part(self, flight: Flight, group: list[Entry]) -> None:
+        due = self._pace.free_at
+        flight.timer = self._loop.call_at(due, self._next_paced_part, flight, group, due)
+
+    def _next_paced_part(self, flight: Flight, group: list[Entry], due: float) -> None:
+        now = max(self._loop.time(), due)
         flight.timer = None
         if self._judge.is_abandoning or any(entry.place is _DONE for entry in group):
             self._next_part(flight, now)
+        elif self._pace.free_at > now:
+            # Another request, waiting for the same moment, has gone first.
+            self._wait_with_part(flight, group)
         else:
             self._launch(flight, group, "isolation", now)
 

@@ -91,7 +91,7 @@ class _Feed:
         except SinkClosed as error:
             return error
         except asyncio.CancelledError:
-            if accepted.done() and not accepted.cancelled():
+            if accepted.done() and not accepted.cancelled() and accepted.exception() is None:
                 # Accepted in the tick of the cancellation: it is delivered, and its outcome is the observer's.
                 self._dispatcher.ledger.disown(encoded)
             raise
@@ -142,10 +142,11 @@ async def stream_outcomes(
             yield first
     finally:
         feeder.cancel()
-        await asyncio.wait([feeder])
-        source_error = None if feeder.cancelled() else feeder.exception()
+        # Before the await, which may be cancelled in its turn.
         for element in window:
             if isinstance(element, Entry):
                 dispatcher.ledger.disown(element)
+        await asyncio.wait([feeder])
+        source_error = None if feeder.cancelled() else feeder.exception()
     if source_error is not None:
         raise source_error

@@ -127,6 +127,11 @@ class Callers:
             for record in producer.records:
                 record.is_excused = True
             return
+        except asyncio.CancelledError:
+            # Outcomes that stood in the list already are lost with it; they were their caller's when they came.
+            for record in producer.records:
+                record.is_excused = record.ended_at is not None and not record.orphaned
+            raise
         records = producer.records
         if len(outcomes) != len(records):
             self._oracle.breach("I1", f"put_many gave {len(outcomes)} outcomes for {len(records)} records")
@@ -186,6 +191,7 @@ class Callers:
         tasks = [task for task in self.tasks if not task.done()]
         if tasks:
             task = self._world.rng.choice(tasks)
+            self._oracle.note("cancel", task.get_name())
             record = self.busy_with.get(task)
             if record is not None:
                 future = self.held.get(record)

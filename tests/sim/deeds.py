@@ -22,6 +22,7 @@ class Deeds:
         self._oracle = world.oracle
         self._tasks: list[asyncio.Task[Any]] = []
         self.closes = 0
+        self._cancelled_at: dict[asyncio.Task[Any], float] = {}
         self.report: CloseReport | None = None
 
     async def run(self) -> None:
@@ -68,9 +69,21 @@ class Deeds:
         timeout = {"close": None, "close at once": 0.0, "close soon": policy.attempt_timeout / 2}.get(what, 5.0)
         task = self._start(self.close(timeout))
         if what == "close and cancel":
-            self._cancel_soon(task)
+            self._world.loop.call_later(self._world.rng.choice((0.0, 0.0, 0.005, 0.1)), self._cancel_close, task)
+            task.add_done_callback(self._in_time_after_cancel)
         elif what == "close and kill":
             self._world.loop.call_later(self._world.rng.choice((0.0, 0.01, 0.1)), self._kill_close)
+
+    def _cancel_close(self, task: asyncio.Task[Any]) -> None:
+        self._cancelled_at[task] = self._world.loop.time()
+        task.cancel()
+
+    def _in_time_after_cancel(self, task: asyncio.Task[Any]) -> None:
+        """C5: cancelled, close takes no longer than what is on the wire takes to stop."""
+        now = self._world.loop.time()
+        took = now - self._cancelled_at.get(task, now)
+        if took > self._grace() + self._oracle.stalled + EPSILON:
+            self._oracle.breach("C5", f"close was cancelled, and took {took:.3f} s more")
 
     def _kill_close(self) -> None:
         for task in asyncio.all_tasks():
@@ -95,6 +108,7 @@ class Deeds:
     def _resume_lane(self, lane: Any) -> None:
         target, key = lane
         self._oracle.blocked.discard(lane)
+        self._oracle.resumed.add(lane)
         self._oracle.note("resume", target, key)
         if self._world.sink.resume(key, target=target):
             self._oracle.rare("a blocked lane was resumed")

@@ -36,8 +36,8 @@ class Watch:
         self.open = OpenLog(oracle)
         self.ledger.open = self.open
         oracle.is_abandoning = lambda: dispatcher._judge.is_abandoning
-        # For each target in the queue: how often each other target has gone since it joined.
-        self._bypassed: dict[Hashable, dict[Hashable, int]] = {}
+        # For each target that may send: its batch's first entry, and how often each other target has gone before it.
+        self._bypassed: dict[Hashable, tuple[Any, dict[Hashable, int]]] = {}
         self._steps = 0
         # Requests of which the observer was told.
         self.sent = 0
@@ -93,8 +93,11 @@ class Watch:
                     oracle.breach("I17", f"target {batcher.target} waits for its rate, and no timer will end it")
                 continue
             self._may_leave(batcher, due)
-        if retrying and not self._is_armed(sender._retry_timer):
-            oracle.breach("I17", "records wait for their backoff, and no timer will end it")
+        if retrying:
+            due_at = sender._retries.next_due()
+            timer = sender._retry_timer
+            if due_at is None or not self._is_armed(timer) or timer.when() > due_at:
+                oracle.breach("I17", "records wait for their backoff, and no timer will end it in time")
 
     def _may_leave(self, batcher: Any, due: float) -> None:
         """A slot is free and the pump has nothing to do: then nothing ready may have a reason to leave."""
@@ -131,31 +134,39 @@ class Watch:
 
     def _entries(self, due: float) -> None:
         """I1, I10: an open entry has no outcome yet, and has lingered from the moment it could have left."""
-        ready = 0
+        self._counts()
         for entry in self.open:
             if entry.place is Place.DONE or entry.outcome is not None:
                 self._oracle.breach("I1", f"record {entry.record.id} is open and has an outcome")
             future = entry.future
             if future is not None and future.done() and not future.cancelled():
                 self._oracle.breach("I1", f"record {entry.record.id} is open and its caller was told")
-            ready += entry.place is Place.READY
-            if entry.place is Place.READY and entry.key is None and not entry.attempts and not entry.record.refusals:
+            if entry.place is Place.READY and entry.key is None and not entry.record.attempts:
                 if entry.ready_at > entry.record.accepted_at + EPSILON:
                     self._oracle.breach("I10", f"record {entry.record.id} lingers from later than its acceptance")
-        if not self._oracle.scenario.limits.keys_repeat:
-            counted = sum(batcher.ready_records for batcher in self.targets.batchers.values())
-            if counted != ready:
-                self._oracle.breach("I8", f"{counted} entries are counted as ready, {ready} are")
 
-    def _forget_unqueued(self) -> list[Hashable]:
-        """Forget the targets that have no reason to send any more; give those that have, whatever linger says."""
-        queued = [
-            batcher.target
+    def _counts(self) -> None:
+        """I8: what each target counts is what it holds."""
+        flights = [flight.batcher for flight in self.sender.flights]
+        repeat = self._oracle.scenario.limits.keys_repeat
+        for target, batcher in self.targets.batchers.items():
+            ready = [entry for head in batcher._ready for entry in (head, *(head.lane.entries if repeat and head.lane else ()))]
+            counted = (batcher.ready_records, batcher.ready_bytes, batcher.in_flight)
+            held = (len(ready), sum(entry.size for entry in ready), flights.count(batcher))
+            if counted != held:
+                self._oracle.breach("I8", f"target {target} counts {counted} records, bytes, requests, and holds {held}")
+            if batcher.is_idle:
+                self._oracle.breach("I13", f"target {target} is idle, and was not forgotten")
+
+    def _forget_unqueued(self) -> dict[Hashable, Any]:
+        """Forget the targets that have no reason to send any more; give the first entry of those that have."""
+        queued = {
+            batcher.target: batcher.oldest
             for batcher in self.targets._queue
             if batcher.ready_records and (batcher.is_full or batcher.in_flight == 0)
-        ]
-        for target in list(self._bypassed):
-            if target not in queued:
+        }
+        for target, (first, _) in list(self._bypassed.items()):
+            if queued.get(target) is not first:
                 del self._bypassed[target]
         return queued
 
@@ -169,10 +180,10 @@ class Watch:
             oracle.breach("I9", f"{event.in_flight} slots are in use of {self.sender.concurrency.limit}")
         queued = self._forget_unqueued()
         self._bypassed.pop(event.target, None)
-        for target in queued:
+        for target, first in queued.items():
             if target == event.target:
                 continue
-            counts = self._bypassed.setdefault(target, {})
+            _, counts = self._bypassed.setdefault(target, (first, {}))
             counts[event.target] = counts.get(event.target, 0) + 1
             if counts[event.target] > 1:
                 oracle.breach("I11", f"target {target} was passed over {counts[event.target]} times by {event.target}")

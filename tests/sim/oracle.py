@@ -68,6 +68,10 @@ class Oracle:
         self.keeps_order = self.policy.order == "key" or not limits.keys_repeat
         adaptive = self.policy.concurrency
         self.most_in_flight = adaptive if isinstance(adaptive, int) else adaptive.maximum
+        chosen = self.policy.on_unknown
+        self.retries_unknown = limits.retry_unknown if chosen is None else chosen == "retry"
+        # No request may begin before, by the policy's rate.
+        self.free_at = 0.0
         # In line: encoded, neither accepted nor refused yet, in order of arrival.
         self.in_line: dict[Record, None] = {}
         self.number_accepted = 0
@@ -81,6 +85,7 @@ class Oracle:
         self.reasons: dict[int, str] = {}
         # Keys stopped by on_failure="block": since when nothing of them may leave, but what already had left.
         self.blocked: set[tuple[Hashable, Hashable]] = set()
+        self.resumed: set[tuple[Hashable, Hashable]] = set()
         self.stalled = 0.0
         self.is_closing = False
         # Told of the records of each answer, before the core is: who cancels callers in the tick of completion.
@@ -169,8 +174,8 @@ class Oracle:
             self.breach("I1", f"record {record.id} was accepted twice")
         if record.is_withdrawn or (entry.future is not None and entry.future.cancelled()):
             self.breach("C1", f"record {record.id} was accepted after its caller had been cancelled")
-        if self.is_closed:
-            self.breach("I13", f"record {record.id} was accepted after close returned")
+        if self.is_closing:
+            self.breach("I13", f"record {record.id} was accepted after close had been called")
         record.accepted_at = self.time()
         record.entry = entry
         record.accepted_number = self.number_accepted
@@ -260,6 +265,7 @@ class Oracle:
             self.breach("I7", f"request {number} carries {len(records)} records of {size} bytes")
         if self.in_flight > self.most_in_flight:
             self.breach("I9", f"{self.in_flight} requests are in flight, {self.most_in_flight} allowed")
+        self._paced(number, now, len(records), size)
         if self.is_closed:
             self.breach("I13", f"request {number} began after close had returned")
         if len(set(records)) < len(records):
@@ -275,6 +281,22 @@ class Oracle:
         if batch.reason == "isolation":
             self._isolating(records[0], number)
         return number
+
+    def _paced(self, number: int, now: float, records: int, size: int) -> None:
+        rate = self.policy.rate
+        if rate is None:
+            return
+        # A stall falls between a launch and its request's first step: then two requests may seem too close.
+        if now < self.free_at - self.stalled - EPSILON:
+            self.breach("I15", f"request {number} leaves {self.free_at - now:.6f} s sooner than the rate allows")
+        costs = (
+            records / rate.records if rate.records else 0.0,
+            1 / rate.requests if rate.requests else 0.0,
+            size / rate.bytes if rate.bytes else 0.0,
+        )
+        if self.free_at > now + EPSILON or self.requests > 1:
+            self.rare("requests went at a rate")
+        self.free_at = now + max(costs)
 
     def _lanes_begin(self, number: int, records: list[Record]) -> None:
         lanes = [lane for record in records if (lane := self.lane_of(record)) is not None]
@@ -299,8 +321,12 @@ class Oracle:
         attempts = record.attempts
         if attempts:
             last = attempts[-1]
+            if last.end == "U" and not self.retries_unknown:
+                self.breach("I15", f"record {record.id} was sent again, though on_unknown says that it must not")
             if last.end not in ("R", "U", "B"):
                 self.breach("I15", f"record {record.id} was sent again after {last.end or 'no answer yet'}")
+            # Who resumes a lane by hand lets its head go at once.
+            leads = leads and self.lane_of(record) not in self.resumed
             if leads and last.end in ("R", "U") and last.ended_at is not None:
                 wait = now - last.ended_at
                 if wait < self.policy.backoff.base - EPSILON or now < last.not_before - EPSILON:

@@ -49,7 +49,6 @@ class Record:
     letters: int = 0
     # One for each request that carried it, refused ones apart: see Attempt.
     attempts: list[Attempt] = field(default_factory=list)
-    refusals: int = 0
     told: list[Any] = field(default_factory=list)
 
     @property

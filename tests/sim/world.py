@@ -178,11 +178,24 @@ class World:
             names = sorted(task.get_name() for task in waiting)
             oracle.breach("I17", f"faults have stopped, and {names} still wait")
             return
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                oracle.breach("I1", f"{task.get_name()} got {error!r}")
         if self.sink._closing is None:
-            await self.deeds.flush()
+            await self._drain()
             await self._fresh_record()
         resumer.cancel()
         await asyncio.wait([resumer])
+
+    async def _drain(self) -> None:
+        """Wait for what nobody waits for any more: a caller was cancelled, the record it had put was not."""
+        deadline = self.loop.time() + PATIENCE
+        while self.watch.open or self.watch.budget.waiting:
+            await self.deeds.flush()
+            await asyncio.sleep(0.1)
+            if self.loop.time() > deadline:
+                self.oracle.breach("I17", f"faults have stopped, and {len(self.watch.open)} records do not drain")
+                return
 
     async def _fresh_record(self) -> None:
         record = Record(id=10_000_000, size=1, key="fresh", target=None)
