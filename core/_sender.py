@@ -111,11 +111,12 @@ class Sender:
 
     def _wait_for_pace(self) -> None:
         if self._pace_timer is None:
-            self._pace_timer = self._loop.call_at(self._pace.free_at, self._pace_over)
+            due = self._pace.free_at
+            self._pace_timer = self._loop.call_at(due, self._pace_over, due)
 
-    def _pace_over(self) -> None:
+    def _pace_over(self, due: float) -> None:
         self._pace_timer = None
-        self.pump_soon(self._pace.free_at)
+        self.pump_soon(due)
 
     # --- on the wire -------------------------------------------------------------------------------------------------
 
@@ -224,7 +225,7 @@ class Sender:
         if not group:
             self._finish(flight, now)
         elif self._pace.free_at > now:
-            flight.timer = self._loop.call_at(self._pace.free_at, self._next_paced_part, flight, group)
+            self._wait_with_part(flight, group)
             self._after_outcomes()
         else:
             self._launch(flight, group, "isolation", now)
@@ -242,11 +243,18 @@ class Sender:
         isolation.stalled_keys.update(flight.batcher.blocked)
         return bool(culprits)
 
-    def _next_paced_part(self, flight: Flight, group: list[Entry]) -> None:
-        now = max(self._loop.time(), self._pace.free_at)
+    def _wait_with_part(self, flight: Flight, group: list[Entry]) -> None:
+        due = self._pace.free_at
+        flight.timer = self._loop.call_at(due, self._next_paced_part, flight, group, due)
+
+    def _next_paced_part(self, flight: Flight, group: list[Entry], due: float) -> None:
+        # A loop's clock may be coarser than its timers: the timer is the judge.
+        now = max(self._loop.time(), due)
         flight.timer = None
-        if self._judge.is_abandoning or any(entry.place is _DONE for entry in group):
+        if any(entry.place is _DONE for entry in group):
             self._next_part(flight, now)
+        elif self._pace.free_at > now:
+            self._wait_with_part(flight, group)  # Another request left at this very moment.
         else:
             self._launch(flight, group, "isolation", now)
 
