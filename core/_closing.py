@@ -24,6 +24,15 @@ CANCEL_GRACE: Final = 5.0
 """Seconds that a cancelled request, a cancelled dead letter and the destination's `aclose` have to stop."""
 
 
+async def close_destination(destination: Destination[Any, Any]) -> None:
+    """Let go of the connections. There is nothing that anybody could do if that fails."""
+    try:
+        async with asyncio.timeout(CANCEL_GRACE):
+            await destination.aclose()
+    except Exception:
+        logger.exception("%s: closing the connection failed; every record has its outcome", destination.name)
+
+
 @final
 class Closing:
     """One task that closes, however many callers wait for it."""
@@ -109,7 +118,7 @@ class Closing:
             # outcome.
             self._leave_nothing()
             if dispatcher is not None:
-                await self._close_destination()
+                await close_destination(self._destination)
         tally = self._tally
         return CloseReport(
             delivered=tally.delivered,
@@ -148,9 +157,3 @@ class Closing:
         await asyncio.wait([letters.idle()], timeout=CANCEL_GRACE)
         return letters.failed
 
-    async def _close_destination(self) -> None:
-        try:
-            async with asyncio.timeout(CANCEL_GRACE):
-                await self._destination.aclose()
-        except Exception:
-            logger.exception("%s: closing the connection failed; every record has its outcome", self._destination.name)

@@ -104,17 +104,20 @@ class Dispatcher:
         entry = Entry(record, encoded, future, sender.now, ledger.epoch)
         if not self._bounds.keys_order:
             entry.key = None
+        # First, because it fails if the key or the target is not hashable: then nothing has changed.
+        self._targets.add(entry)
         ledger.open[entry] = None
         budget = self.budget
         budget.records += 1
         budget.bytes += entry.size
-        self._targets.add(entry)
         if self._expiry_timer is None:
             self._expiry_timer = self._loop.call_at(sender.now + self._policy.delivery_timeout, self._expire)
         return entry
 
     def wait_for_room(self, waiting: Waiting, key: asyncio.Future[Any]) -> None:
         """Queue a record that is not accepted yet; `key` is the future whose cancellation takes it out again."""
+        self.sender.check_loop()
+        hash((waiting.encoded.key, waiting.encoded.target))  # Not hashable, it would fail others when its turn comes.
         is_first = not self.budget.waiting
         self.budget.waiting[key] = waiting
         key.add_done_callback(self._waiter_done)

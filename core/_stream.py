@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from ._budget import Waiting
 from ._entry import Entry, Place
-from ._errors import InvalidRecord, SinkClosed, SinkwellError
+from ._errors import InvalidRecord, SinkClosed, SinkwellError, not_encoded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
+    from ._destination import Destination
     from ._dispatcher import Dispatcher
     from ._entry import Encoded
 
@@ -31,10 +32,10 @@ class _Feed:
     """The records of one stream whose outcomes nobody has taken yet."""
 
     def __init__(
-        self, dispatcher: Dispatcher, encode: Callable[[Any], Encoded], closed: Callable[[], SinkClosed]
+        self, dispatcher: Dispatcher, destination: Destination[Any, Any], closed: Callable[[], SinkClosed]
     ) -> None:
         self._dispatcher = dispatcher
-        self._encode = encode
+        self._destination = destination
         self._closed = closed
         # In the records' order. A record that was not accepted stands here as its error.
         self.window: deque[Entry | SinkwellError] = deque()
@@ -73,10 +74,13 @@ class _Feed:
             self.window.append(self._closed())
             return None
         try:
-            encoded = self._encode(record)
+            encoded = self._destination.encode(record)
             entry = dispatcher.accept(record, encoded, None)
         except InvalidRecord as error:
             self.window.append(error)
+            return None
+        except Exception as error:  # noqa: BLE001 - one bad record never hurts its neighbours
+            self.window.append(not_encoded(self._destination.name, error))
             return None
         if entry is None:
             return encoded
@@ -92,11 +96,21 @@ class _Feed:
             self.window.append(await accepted)
         except SinkClosed as error:
             self.window.append(error)
+        except asyncio.CancelledError:
+            if not accepted.cancelled():
+                self.window.append(accepted.result())  # It was accepted in this very tick.
+            raise
 
     async def _wait_for_reader(self) -> None:
         self.tell_reader()
         self._taken = self._dispatcher.new_future()
         await self._taken
+
+    def ended(self, feeder: asyncio.Task[None]) -> None:
+        """Wake the reader, who raises what the source raised; if the reader has left, nobody need be told."""
+        if not feeder.cancelled():
+            feeder.exception()
+        self.tell_reader()
 
     def tell_reader(self) -> None:
         """Wake the reader if it waits for a first element, or for the end."""
@@ -117,14 +131,15 @@ class _Feed:
 
 async def stream_outcomes(
     dispatcher: Dispatcher,
-    encode: Callable[[Any], Encoded],
+    destination: Destination[Any, Any],
     records: Iterable[Any] | AsyncIterable[Any],
     closed: Callable[[], SinkClosed],
 ) -> AsyncIterator[Any]:
     """Put the records and give their outcomes in order; see `Sink.stream`."""
-    feed = _Feed(dispatcher, encode, closed)
+    dispatcher.sender.check_loop()
+    feed = _Feed(dispatcher, destination, closed)
     feeder = asyncio.get_running_loop().create_task(feed.run(records))
-    feeder.add_done_callback(lambda _: feed.tell_reader())
+    feeder.add_done_callback(feed.ended)
     window = feed.window
     try:
         while window or not feeder.done():
@@ -145,10 +160,10 @@ async def stream_outcomes(
             yield outcome
     finally:
         feeder.cancel()
-        await asyncio.wait([feeder])
-        source_error = None if feeder.cancelled() else feeder.exception()
-        for element in window:
-            if isinstance(element, Entry):
-                dispatcher.ledger.disown(element)
-    if source_error is not None:
-        raise source_error
+        try:
+            await asyncio.wait([feeder])
+        finally:
+            for element in window:
+                if isinstance(element, Entry):
+                    dispatcher.ledger.disown(element)
+    feeder.result()  # Raises what the source raised, its cancellation too: it was not exhausted.
