@@ -58,9 +58,10 @@ class Closing:
     async def run(self, timeout: float) -> CloseReport:
         """Close, or wait for who does; a cancellation makes it quick, and is raised when it is done."""
         loop = asyncio.get_running_loop()
+        # First, because an eager task may come to its end right here, and leaves no timer behind.
+        self._end_by(loop.time() + timeout)
         if self._task is None:
             self._task = loop.create_task(self._close(self._refuse_more()), name=f"{self._destination.name} close")
-        self._end_by(loop.time() + timeout)
         was_cancelled = False
         while not self._task.done():
             try:
@@ -100,9 +101,9 @@ class Closing:
         if self._dispatcher is not None:
             self._dispatcher.abandon()
             self._dispatcher.end_unanswered()
-            self._dispatcher.cancel_timers()
-        if self._deadline_timer is not None:
-            self._deadline_timer.cancel()
+            self._dispatcher.sender.cancel_timers()
+        assert self._deadline_timer is not None
+        self._deadline_timer.cancel()
 
     async def _close(self, drained: asyncio.Future[None] | None) -> CloseReport:
         loop = asyncio.get_running_loop()
@@ -156,4 +157,3 @@ class Closing:
         letters.cancel()
         await asyncio.wait([letters.idle()], timeout=CANCEL_GRACE)
         return letters.failed
-

@@ -246,12 +246,6 @@ class Dispatcher:
             self.ledger.end(entry, DeliveryAbandoned, what, None)
         self._after_outcomes()
 
-    def cancel_timers(self) -> None:
-        """Leave nothing scheduled behind."""
-        if self._expiry_timer is not None:
-            self._expiry_timer.cancel()
-        self.sender.cancel_timers()
-
     def gauges(self, counters: SinkStats) -> SinkStats:
         """Add to the counters what is pending now."""
         oldest = next(iter(self.ledger.open), None)

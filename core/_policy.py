@@ -24,8 +24,8 @@ def _require(condition: bool, sentence: str) -> None:  # noqa: FBT001 - reads as
 def _require_count(name: str, value: int | None, *, is_optional: bool = True) -> None:
     if value is None and is_optional:
         return
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    _require(is_whole and value >= 1, f"{name} ({value!r}) must be a whole number of at least 1")
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    _require(is_count, f"{name} ({value!r}) must be a whole number of at least 1")
 
 
 def _is_number(value: object) -> bool:

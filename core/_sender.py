@@ -94,7 +94,7 @@ class Sender:
         self.now = max(self.now, now)
 
     def check_loop(self) -> None:
-        """Refuse a caller on another loop or thread, whose record might lie unsent. Asked once a tick, it costs nothing.
+        """Refuse a caller on another loop or thread, whose record might lie unsent. Asked once a tick: no cost.
 
         Raises:
             SinkwellError: the caller is not on the loop that opened the sink.
@@ -326,4 +326,8 @@ class Sender:
         for handle in (self.pump_handle, self._pace_timer, self._retry_timer):
             if handle is not None:
                 handle.cancel()
+        for flight in self.flights:
+            # Its client would not stop: nobody waits for its attempt_timeout any more.
+            assert flight.timer is not None
+            flight.timer.cancel()
         self.targets.cancel_timers()

@@ -63,7 +63,7 @@ class Sink(Generic[T, R]):
         self._dead_letter = dead_letter
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self._tally = Tally(destination.name, observer)
-        self._was_opened = False
+        self._may_open = True
         # None before open and after close.
         self._dispatcher: Dispatcher | None = None
         self._closing: Closing | None = None
@@ -89,17 +89,18 @@ class Sink(Generic[T, R]):
             ConfigError: the destination refuses the setup, or the sink was opened before.
             SinkClosed: it was closed meanwhile.
         """
-        if self._was_opened or self._closing is not None:
+        if not self._may_open:
             raise ConfigError(f"{self._destination.name}: a sink is opened once; make a new one")
-        self._was_opened = True
+        self._may_open = False
         try:
             await self._destination.open()
             bounds = bounds_of(self._policy, self._destination.limits, self._destination.name)
-            if self._closing is not None:
-                raise self._closed_error()
         except BaseException:
             await close_destination(self._destination)
             raise
+        if self._closing is not None:
+            await close_destination(self._destination)
+            raise self._closed_error()
         self._dispatcher = Dispatcher(
             self._destination,
             self._policy,
@@ -259,6 +260,7 @@ class Sink(Generic[T, R]):
         Args:
             timeout: seconds; `None` for the policy's `delivery_timeout`, by when every record has its outcome.
         """
+        self._may_open = False
         if self._closing is None:
             self._closing = Closing(self._destination, self._dispatcher, self._tally, self._policy)
         try:

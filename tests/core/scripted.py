@@ -107,9 +107,7 @@ class Scripted:
 
     name = "scripted"
 
-    def __init__(
-        self, *, limits: Limits | None = None, stubborn: bool = False, answers_at_once: bool = False
-    ) -> None:
+    def __init__(self, *, limits: Limits | None = None, stubborn: bool = False, answers_at_once: bool = False) -> None:
         self.limits = limits or Limits(records=10)
         self.stubborn = stubborn
         self.answers_at_once = answers_at_once

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
 
-def batcher_of(
-    *entries: Entry, max_records: int = 10, max_bytes: int = 100, keys_repeat: bool = True
-) -> Batcher:
+def batcher_of(*entries: Entry, max_records: int = 10, max_bytes: int = 100, keys_repeat: bool = True) -> Batcher:
     batcher = Batcher(None, max_records=max_records, max_bytes=max_bytes, keys_repeat=keys_repeat)
     for each in entries:
         batcher.add(each)

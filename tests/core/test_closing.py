@@ -147,12 +147,13 @@ async def test_a_client_that_will_not_stop_holds_nobody_up_for_ever(
     open_sink: OpenSink, caplog: pytest.LogCaptureFixture
 ) -> None:
     provider = Scripted(stubborn=True)
-    sink = await open_sink(provider)
-    delivery = sink.put("k:1")
+    sink = await open_sink(provider, Policy(concurrency=1, linger=60))
+    delivery = sink.put("a")
     await tick()
-    behind = sink.put("k:2")
+    behind = sink.put("b")
+    await tick()
     report = await sink.close(timeout=1)
-    assert now() == 6
+    assert (now(), timers()) == (6, [])
     assert (report.unknown, report.not_written, report.unfinished_requests) == (1, 1, 1)
     assert (await outcome_of(delivery)).outcome is Outcome.UNKNOWN
     assert (await outcome_of(behind)).outcome is Outcome.NOT_WRITTEN
@@ -237,6 +238,31 @@ async def test_the_shortest_timeout_counts(open_sink: OpenSink, provider: Script
     assert (await outcome_of(delivery)).outcome is Outcome.UNKNOWN
 
 
+async def test_a_timeout_that_is_over_may_be_shortened_again(open_sink: OpenSink) -> None:
+    provider = Scripted(stubborn=True)
+    sink = await open_sink(provider)
+    sink.put("a").add_done_callback(lambda delivery: delivery.exception())
+    await tick()
+    first = asyncio.ensure_future(sink.close(timeout=0))
+    await tick()
+    second = asyncio.ensure_future(sink.close(timeout=-1))
+    await tick()
+    provider.answer_all()
+    assert (await first).seconds == 0
+    assert await first is await second
+
+
+async def test_a_waiter_cancelled_in_the_tick_of_the_close_stays_cancelled(
+    open_sink: OpenSink, provider: Scripted
+) -> None:
+    sink = await open_sink(provider, Policy(max_records=1, max_pending_records=1))
+    sink.put("a").add_done_callback(lambda delivery: delivery.exception())
+    waiting = sink.put("b")
+    waiting.cancel()
+    await sink.close(timeout=0)
+    assert waiting.cancelled()
+
+
 async def test_without_a_timeout_it_takes_no_longer_than_delivery_timeout(
     open_sink: OpenSink, provider: Scripted
 ) -> None:
@@ -303,12 +329,16 @@ async def test_a_sink_that_was_never_opened_closes_at_once(provider: Scripted) -
 
 async def test_an_exception_inside_async_with_passes_through_and_closes(provider: Scripted) -> None:
     provider.answers_at_once = True
-    with pytest.raises(ZeroDivisionError):
-        async with Sink(provider) as sink:
-            delivery = sink.put("a")
+    sink = Sink(provider)
+
+    async def fail_inside() -> asyncio.Future[Any]:
+        async with sink:
+            sink.put("a")
             raise ZeroDivisionError
-    assert delivery.done()
-    assert provider.times_closed == 1
+
+    with pytest.raises(ZeroDivisionError):
+        await fail_inside()
+    assert (sink.stats().delivered, provider.times_closed) == (1, 1)
 
 
 async def test_a_destination_that_fails_to_close_is_logged_and_harms_nothing(

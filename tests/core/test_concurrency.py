@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from tests.core.conftest import OpenSink
 
 
-def answer(level: AdaptiveConcurrency, now: float, *, seconds: float = 1, throttled: bool = False, busy: int = 0) -> int:
+def answer(
+    level: AdaptiveConcurrency, now: float, *, seconds: float = 1, throttled: bool = False, busy: int = 0
+) -> int:
     """One attempt that ended now, with all slots in use unless `busy` says otherwise."""
     level.answered(sent_at=now - seconds, now=now, throttled=throttled, in_flight=busy or level.limit)
     return level.limit
@@ -131,9 +133,7 @@ async def test_a_throttled_sink_sends_fewer_at_once(open_sink: OpenSink, provide
 
 
 @pytest.mark.parametrize("throttles", [1, 8])
-async def test_one_round_of_throttles_is_one_step_down(
-    open_sink: OpenSink, provider: Scripted, throttles: int
-) -> None:
+async def test_one_round_of_throttles_is_one_step_down(open_sink: OpenSink, provider: Scripted, throttles: int) -> None:
     sink = await open_sink(provider, Policy(concurrency=Adaptive(8, 16), max_records=1))
     for number in range(90):
         sink.put(str(number))

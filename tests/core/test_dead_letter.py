@@ -301,9 +301,7 @@ def test_letters_are_all_reported_when_the_program_is_interrupted_in_the_callabl
     assert [event.letter.record for event in observer.seen] == ["a", "b"]
 
 
-async def test_no_content_is_logged(
-    open_sink: OpenSink, provider: Scripted, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_no_content_is_logged(open_sink: OpenSink, provider: Scripted, caplog: pytest.LogCaptureFixture) -> None:
     def hand_on(letter: DeadLetter) -> None:
         raise OSError(letter.record)
 

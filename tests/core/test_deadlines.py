@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sinkwell.core import Backoff, DeliveryError, DeliveryExpired, Outcome, Policy, Rate
-from tests.core.scripted import RETRY, Scripted, tick
+from tests.core.scripted import RETRY, Scripted, other_tasks, tick
 
 if TYPE_CHECKING:
     from tests.core.conftest import OpenSink
@@ -165,6 +165,20 @@ async def test_an_attempt_without_an_answer_is_given_up_at_attempt_timeout(
     assert provider.requests[0].was_cancelled
     assert caught.value.outcome is Outcome.UNKNOWN
     assert repr(caught.value.__cause__) == "TimeoutError('no answer within attempt_timeout (3 s)')"
+
+
+async def test_a_request_cancelled_before_its_first_step_was_no_attempt(
+    open_sink: OpenSink, provider: Scripted
+) -> None:
+    sink = await open_sink(provider)
+    delivery = sink.put("a")
+    await asyncio.sleep(0)
+    for task in other_tasks():
+        task.cancel()
+    await tick()
+    assert provider.requests == []
+    (await provider.request()).deliver()
+    assert (await delivery).attempts == 1
 
 
 async def test_an_attempt_that_was_given_up_goes_again(open_sink: OpenSink, provider: Scripted) -> None:

@@ -14,9 +14,7 @@ from tests.core.scripted import REJECTED, Scripted, other_tasks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-QUICK = Policy(
-    max_pending_records=40, linger=0.001, attempt_timeout=0.05, backoff=Backoff(base=0.001, cap=0.002)
-)
+QUICK = Policy(max_pending_records=40, linger=0.001, attempt_timeout=0.05, backoff=Backoff(base=0.001, cap=0.002))
 
 
 @pytest.mark.every_loop

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from sinkwell.core import BatchDone, BatchSent, Observer, Outcome, Policy, RecordFailed, SinkStats
 from tests.core.scripted import REJECTED, RETRY, THROTTLED, UNKNOWN, Scripted, tick
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.core.conftest import OpenSink
 
 

@@ -35,10 +35,10 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
         {"attempt_timeout": 5.0, "delivery_timeout": 3.0},
         "attempt_timeout (5.0) must not be longer than delivery_timeout (3.0)",
     ),
-    ({"order": "fifo"}, "order ('fifo') must be \"key\" or \"none\""),
-    ({"on_failure": "stop"}, "on_failure ('stop') must be \"continue\" or \"block\""),
+    ({"order": "fifo"}, 'order (\'fifo\') must be "key" or "none"'),
+    ({"on_failure": "stop"}, 'on_failure (\'stop\') must be "continue" or "block"'),
     ({"on_failure": "block", "order": "none"}, 'on_failure="block" stops one key\'s lane, so it needs order="key"'),
-    ({"on_unknown": "ignore"}, "on_unknown ('ignore') must be \"retry\" or \"fail\""),
+    ({"on_unknown": "ignore"}, 'on_unknown (\'ignore\') must be "retry" or "fail"'),
     ({"rate": 100}, "rate (100) must be a Rate"),
     ({"backoff": 0.1}, "backoff (0.1) must be a Backoff"),
 ]
@@ -57,7 +57,7 @@ def test_a_wrong_policy_is_refused_by_a_sentence(options: dict[str, Any], senten
         (lambda: Backoff(base=0), "backoff base (0) must be longer than 0 seconds"),
         (lambda: Backoff(base=5, cap=3), "backoff cap (3) must not be shorter than its base (5)"),
         (lambda: Backoff(cap=-1), "backoff cap (-1) must be a number of seconds, not negative"),
-        (lambda: Backoff(jitter="some"), "backoff jitter ('some') must be \"full\" or \"none\""),  # type: ignore[arg-type]
+        (lambda: Backoff(jitter="some"), 'backoff jitter (\'some\') must be "full" or "none"'),  # type: ignore[arg-type]
         (lambda: Adaptive(minimum=0), "adaptive minimum (0) must be a whole number of at least 1"),
         (lambda: Adaptive(maximum=0), "adaptive maximum (0) must be a whole number of at least 1"),
         (lambda: Adaptive(minimum=9, maximum=8), "adaptive maximum (8) must not be below its minimum (9)"),

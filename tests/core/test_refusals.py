@@ -83,9 +83,7 @@ async def test_a_refusal_without_a_cause_is_its_own_cause(open_sink: OpenSink, p
     assert isinstance(caught.value.__cause__, BatchRefused)
 
 
-async def test_a_part_that_fails_otherwise_goes_again_by_the_usual_way(
-    open_sink: OpenSink, provider: Scripted
-) -> None:
+async def test_a_part_that_fails_otherwise_goes_again_by_the_usual_way(open_sink: OpenSink, provider: Scripted) -> None:
     sink = await open_sink(provider)
     deliveries = [sink.put(record) for record in "abcd"]
     (await provider.request()).refuse()

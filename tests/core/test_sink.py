@@ -274,11 +274,13 @@ async def test_its_repr_helps_and_shows_no_payload(open_sink: OpenSink, provider
     sink.put("k:secret2")
     sink.put("secret3")
     await asyncio.sleep(1.5)
-    assert repr(sink) == (
-        "<Sink scripted open pending=2 bytes=2 in_flight=2/8 retrying=0 waiting=1 oldest=1.5s>"
-    )
+    assert repr(sink) == ("<Sink scripted open pending=2 bytes=2 in_flight=2/8 retrying=0 waiting=1 oldest=1.5s>")
     await sink.close(timeout=0)
     assert repr(sink).startswith("<Sink scripted closed pending=0")
+
+
+def test_a_sink_whose_constructor_refused_can_be_shown() -> None:
+    assert repr(Sink.__new__(Sink)) == "<Sink not made>"
 
 
 async def test_its_stats_are_a_snapshot(open_sink: OpenSink, provider: Scripted) -> None:

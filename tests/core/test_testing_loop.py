@@ -73,6 +73,30 @@ def test_what_is_no_coroutine_is_refused_and_the_loop_is_closed() -> None:
     assert loop.is_closed()
 
 
+def test_a_check_runs_after_every_step_and_ends_the_run_by_what_it_raises() -> None:
+    steps: list[float] = []
+
+    def check() -> None:
+        steps.append(loop.time())
+        assert loop.time() < 3
+
+    loop = VirtualLoop()
+    assert loop.after_step is None
+    loop.after_step = check
+    assert loop.after_step is check
+
+    async def wait() -> None:
+        try:
+            for _ in range(9):
+                await asyncio.sleep(1)
+        finally:
+            loop.after_step = None
+
+    with pytest.raises(AssertionError):
+        loop.run(wait())
+    assert sorted(set(steps)) == [0, 1, 2, 3]
+
+
 def test_real_files_are_polled_without_waiting() -> None:
     async def read() -> list[Any]:
         loop = asyncio.get_running_loop()
