@@ -24,6 +24,15 @@ CANCEL_GRACE: Final = 5.0
 """Seconds that a cancelled request, a cancelled dead letter and the destination's `aclose` have to stop."""
 
 
+async def close_destination(destination: Destination[Any, Any]) -> None:
+    """Let go of the connections. There is nothing that anybody could do if that fails."""
+    try:
+        async with asyncio.timeout(CANCEL_GRACE):
+            await destination.aclose()
+    except Exception:
+        logger.exception("%s: closing the connection failed; every record has its outcome", destination.name)
+
+
 @final
 class Closing:
     """One task that closes, however many callers wait for it."""
@@ -49,9 +58,10 @@ class Closing:
     async def run(self, timeout: float) -> CloseReport:
         """Close, or wait for who does; a cancellation makes it quick, and is raised when it is done."""
         loop = asyncio.get_running_loop()
+        # First, because an eager task may come to its end right here, and leaves no timer behind.
+        self._end_by(loop.time() + timeout)
         if self._task is None:
             self._task = loop.create_task(self._close(self._refuse_more()), name=f"{self._destination.name} close")
-        self._end_by(loop.time() + timeout)
         was_cancelled = False
         while not self._task.done():
             try:
@@ -91,9 +101,9 @@ class Closing:
         if self._dispatcher is not None:
             self._dispatcher.abandon()
             self._dispatcher.end_unanswered()
-            self._dispatcher.cancel_timers()
-        if self._deadline_timer is not None:
-            self._deadline_timer.cancel()
+            self._dispatcher.sender.cancel_timers()
+        assert self._deadline_timer is not None
+        self._deadline_timer.cancel()
 
     async def _close(self, drained: asyncio.Future[None] | None) -> CloseReport:
         loop = asyncio.get_running_loop()
@@ -109,7 +119,7 @@ class Closing:
             # outcome.
             self._leave_nothing()
             if dispatcher is not None:
-                await self._close_destination()
+                await close_destination(self._destination)
         tally = self._tally
         return CloseReport(
             delivered=tally.delivered,
@@ -147,10 +157,3 @@ class Closing:
         letters.cancel()
         await asyncio.wait([letters.idle()], timeout=CANCEL_GRACE)
         return letters.failed
-
-    async def _close_destination(self) -> None:
-        try:
-            async with asyncio.timeout(CANCEL_GRACE):
-                await self._destination.aclose()
-        except Exception:
-            logger.exception("%s: closing the connection failed; every record has its outcome", self._destination.name)

@@ -140,6 +140,12 @@ class DeadLetters:
             result = self._target(letter)
             if inspect.isawaitable(result):
                 await result
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            assert task is not None
+            if task.cancelling():
+                raise
+            self._fail(letter, size, error)  # Something that the callable waited for was cancelled, not we.
         except Exception as error:  # noqa: BLE001 - whatever a user's callable raises is reported, never swallowed
             self._fail(letter, size, error)
         else:
@@ -157,9 +163,8 @@ class DeadLetters:
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Run on when letters came meanwhile; when the task was cancelled, report what it leaves."""
         self._task = None
-        if task.cancelled() or task.exception() is not None:
-            error = asyncio.CancelledError() if task.cancelled() else task.exception()
-            assert error is not None
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is not None:
             letters = list(self._queue)
             self._queue.clear()
             for letter, size in letters:

@@ -120,11 +120,12 @@ class Dispatcher:
         entry.outcome = entry.lane = None
         if not self._keys_order:
             entry.key = None
+        batcher = self._batchers.get(entry.target) or self._targets.make(entry.target)
+        # Before anything is counted, because it fails if the key is not hashable.
+        batcher.add(entry)
         ledger.open[entry] = None
         budget.records += 1
         budget.bytes += size
-        batcher = self._batchers.get(entry.target) or self._targets.make(entry.target)
-        batcher.add(entry)
         if not batcher.is_queued:
             self._targets.consider(batcher)
         if self._expiry_timer is None:
@@ -139,6 +140,8 @@ class Dispatcher:
 
     def wait_for_room(self, waiting: Waiting, key: asyncio.Future[Any]) -> None:
         """Queue a record that is not accepted yet; `key` is the future whose cancellation takes it out again."""
+        self.sender.check_loop()
+        hash((waiting.encoded.key, waiting.encoded.target))  # Not hashable, it would fail others when its turn comes.
         is_first = not self.budget.waiting
         self.budget.waiting[key] = waiting
         key.add_done_callback(self._waiter_done)
@@ -266,12 +269,6 @@ class Dispatcher:
         for entry in list(self.ledger.open):
             self.ledger.end(entry, DeliveryAbandoned, what, None)
         self._after_outcomes()
-
-    def cancel_timers(self) -> None:
-        """Leave nothing scheduled behind."""
-        if self._expiry_timer is not None:
-            self._expiry_timer.cancel()
-        self.sender.cancel_timers()
 
     def gauges(self, counters: SinkStats) -> SinkStats:
         """Add to the counters what is pending now."""

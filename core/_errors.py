@@ -41,6 +41,13 @@ class RecordTooLarge(InvalidRecord):
     """The record alone is above the provider's or the policy's limit in bytes."""
 
 
+def not_encoded(sink: str, error: Exception) -> InvalidRecord:
+    """Say that a record could not be encoded; what the error says may be the record's content, so it is the cause."""
+    invalid = InvalidRecord(f"{sink}: the record can't be encoded ({type(error).__name__}, see its cause)")
+    invalid.__cause__ = error
+    return invalid
+
+
 class DeliveryError(SinkwellError):
     """An accepted record ended without a receipt. The provider's error, if there was one, is `__cause__`.
 

@@ -21,16 +21,19 @@ def _require(condition: bool, sentence: str) -> None:  # noqa: FBT001 - reads as
         raise ConfigError(sentence)
 
 
-def _require_count(name: str, value: int | None, *, least: int = 1) -> None:
-    if value is None:
+def _require_count(name: str, value: int | None, *, is_optional: bool = True) -> None:
+    if value is None and is_optional:
         return
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    _require(is_whole and value >= least, f"{name} ({value!r}) must be a whole number of at least {least}")
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    _require(is_count, f"{name} ({value!r}) must be a whole number of at least 1")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _require_seconds(name: str, value: float, *, above_zero: bool = False) -> None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    _require(is_number and value >= 0, f"{name} ({value!r}) must be a number of seconds, not negative")
+    _require(_is_number(value) and value >= 0, f"{name} ({value!r}) must be a number of seconds, not negative")
     _require(value > 0 or not above_zero, f"{name} ({value!r}) must be longer than 0 seconds")
 
 
@@ -102,7 +105,7 @@ class Rate:
         for name in ("records", "requests", "bytes"):
             value = getattr(self, name)
             if value is not None:
-                _require_seconds(f"rate {name}", value, above_zero=True)
+                _require(_is_number(value) and value > 0, f"rate {name} ({value!r}) must be a number above 0")
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -172,7 +175,9 @@ class Policy:
         for name in ("max_records", "max_bytes", "max_pending_records", "max_pending_bytes", "max_attempts"):
             _require_count(name, getattr(self, name))
         if not isinstance(self.concurrency, Adaptive):
-            _require_count("concurrency", self.concurrency)
+            _require_count("concurrency", self.concurrency, is_optional=False)
+        _require(isinstance(self.backoff, Backoff), f"backoff ({self.backoff!r}) must be a Backoff")
+        _require(self.rate is None or isinstance(self.rate, Rate), f"rate ({self.rate!r}) must be a Rate")
         _require_seconds("linger", self.linger)
         _require_seconds("attempt_timeout", self.attempt_timeout, above_zero=True)
         _require_seconds("delivery_timeout", self.delivery_timeout, above_zero=True)
@@ -246,7 +251,7 @@ def bounds_of(policy: Policy, limits: Limits, name: str) -> Bounds:
 
 def _within(name: str, chosen: int | None, allowed: int | None, default: int | None, sink: str) -> int:
     if chosen is None:
-        return next(number for number in (default, allowed, _FALLBACK[name]) if number is not None)
+        return min((number for number in (default, allowed) if number is not None), default=_FALLBACK[name])
     _require(
         allowed is None or chosen <= allowed,
         f"{name} ({chosen:,}) is above what {sink} allows in one request ({allowed or 0:,})",

@@ -8,12 +8,14 @@ the judge turns it into outcomes or retries.
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ._batch import Batch
 from ._concurrency import AdaptiveConcurrency, FixedConcurrency
 from ._entry import Place
+from ._errors import SinkwellError
 from ._flight import Flight
 from ._isolation import Isolation
 from ._pace import Pace
@@ -23,7 +25,6 @@ from ._targets import Targets
 from ._verdict import BatchRefused, Delivered, Retry, Unknown
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Sequence
 
     from ._batch import SealReason
@@ -87,9 +88,26 @@ class Sender:
     def pump_soon(self, now: float = 0.0) -> None:
         """Send at the end of this tick what may leave, so that all puts of one tick share batches."""
         if self.pump_handle is None:
+            self.check_loop()
             self.now = self._loop.time()
             self.pump_handle = self._loop.call_soon(self._pump)
         self.now = max(self.now, now)
+
+    def check_loop(self) -> None:
+        """Refuse a caller on another loop or thread, whose record might lie unsent. Asked once a tick: no cost.
+
+        Raises:
+            SinkwellError: the caller is not on the loop that opened the sink.
+        """
+        try:
+            is_ours = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            is_ours = False
+        if not is_ours:
+            raise SinkwellError(
+                f"{self._destination.name}: the sink belongs to the event loop that opened it; from elsewhere use "
+                "asyncio.run_coroutine_threadsafe(sink.submit(record), loop)"
+            )
 
     def _pump(self) -> None:
         """Send what may leave: the targets take turns, a batch each, until no slot is free or none has a reason."""
@@ -249,9 +267,10 @@ class Sender:
         flight.timer = self._loop.call_at(due, self._next_paced_part, flight, group, due)
 
     def _next_paced_part(self, flight: Flight, group: list[Entry], due: float) -> None:
+        # A loop's clock may be coarser than its timers: the timer is the judge.
         now = max(self._loop.time(), due)
         flight.timer = None
-        if self._judge.is_abandoning or any(entry.place is _DONE for entry in group):
+        if any(entry.place is _DONE for entry in group):
             self._next_part(flight, now)
         elif self._pace.free_at > now:
             # Another request, waiting for the same moment, has gone first.
@@ -309,4 +328,8 @@ class Sender:
         for handle in (self.pump_handle, self._pace_timer, self._retry_timer):
             if handle is not None:
                 handle.cancel()
+        for flight in self.flights:
+            # Its client would not stop: nobody waits for its attempt_timeout any more.
+            assert flight.timer is not None
+            flight.timer.cancel()
         self.targets.cancel_timers()

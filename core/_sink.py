@@ -7,10 +7,10 @@ import random
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from ._budget import Waiting
-from ._closing import Closing
+from ._closing import Closing, close_destination
 from ._dead_letter import DeadLetters, DeadLetterTarget
 from ._dispatcher import Dispatcher
-from ._errors import ConfigError, SinkClosed, SinkFull, SinkwellError
+from ._errors import ConfigError, InvalidRecord, SinkClosed, SinkFull, SinkwellError, not_encoded
 from ._policy import Policy, bounds_of
 from ._stream import stream_outcomes
 from ._tally import Tally
@@ -63,9 +63,12 @@ class Sink(Generic[T, R]):
         self._dead_letter = dead_letter
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self._tally = Tally(destination.name, observer)
+        self._may_open = True
         # None before open and after close.
         self._dispatcher: Dispatcher | None = None
         self._closing: Closing | None = None
+        # As they were when it closed.
+        self._last_stats: SinkStats | None = None
         bounds_of(self._policy, destination.limits, destination.name)
 
     async def __aenter__(self) -> Self:
@@ -84,18 +87,24 @@ class Sink(Generic[T, R]):
 
         Raises:
             ConfigError: the destination refuses the setup, or the sink was opened before.
+            SinkClosed: it was closed meanwhile.
         """
-        if self._dispatcher is not None or self._closing is not None:
+        if not self._may_open:
             raise ConfigError(f"{self._destination.name}: a sink is opened once; make a new one")
+        self._may_open = False
         try:
             await self._destination.open()
+            bounds = bounds_of(self._policy, self._destination.limits, self._destination.name)
         except BaseException:
-            await self._destination.aclose()
+            await close_destination(self._destination)
             raise
+        if self._closing is not None:
+            await close_destination(self._destination)
+            raise self._closed_error()
         self._dispatcher = Dispatcher(
             self._destination,
             self._policy,
-            bounds_of(self._policy, self._destination.limits, self._destination.name),
+            bounds,
             loop=asyncio.get_running_loop(),
             rng=self._rng,
             tally=self._tally,
@@ -118,14 +127,19 @@ class Sink(Generic[T, R]):
         the answer is lost (the observer gets it).
 
         Raises:
-            InvalidRecord: at once, if the record can't be sent as it is.
+            InvalidRecord: at once, if the record can't be sent as it is; whatever else encoding raises is its cause.
             SinkClosed: at once, or while waiting for room, if the sink is not open.
             DeliveryError: from the await, if the record ended without a receipt.
         """
         dispatcher = self._dispatcher
         if dispatcher is None or dispatcher.is_closing:
             raise self._closed_error()
-        encoded = self._destination.encode(record)
+        try:
+            encoded = self._destination.encode(record)
+        except InvalidRecord:
+            raise
+        except Exception as error:
+            raise not_encoded(self._destination.name, error) from error
         future: asyncio.Future[R] = dispatcher.new_future()
         if not dispatcher.accept(record, encoded, future):
             dispatcher.wait_for_room(Waiting(record, encoded, future, None), future)
@@ -141,7 +155,12 @@ class Sink(Generic[T, R]):
         dispatcher = self._dispatcher
         if dispatcher is None or dispatcher.is_closing:
             raise self._closed_error()
-        encoded = self._destination.encode(record)
+        try:
+            encoded = self._destination.encode(record)
+        except InvalidRecord:
+            raise
+        except Exception as error:
+            raise not_encoded(self._destination.name, error) from error
         future: asyncio.Future[R] = dispatcher.new_future()
         if not dispatcher.accept(record, encoded, future):
             budget = dispatcher.budget
@@ -162,7 +181,12 @@ class Sink(Generic[T, R]):
         dispatcher = self._dispatcher
         if dispatcher is None or dispatcher.is_closing:
             raise self._closed_error()
-        encoded = self._destination.encode(record)
+        try:
+            encoded = self._destination.encode(record)
+        except InvalidRecord:
+            raise
+        except Exception as error:
+            raise not_encoded(self._destination.name, error) from error
         future: asyncio.Future[R] = dispatcher.new_future()
         if not dispatcher.accept(record, encoded, future):
             accepted: asyncio.Future[Any] = dispatcher.new_future()
@@ -194,7 +218,7 @@ class Sink(Generic[T, R]):
         dispatcher = self._dispatcher
         if dispatcher is None or dispatcher.is_closing:
             raise self._closed_error()
-        return stream_outcomes(dispatcher, self._destination.encode, records, self._closed_error)
+        return stream_outcomes(dispatcher, self._destination, records, self._closed_error)
 
     # --- out ---------------------------------------------------------------------------------------------------------
 
@@ -236,17 +260,19 @@ class Sink(Generic[T, R]):
         Args:
             timeout: seconds; `None` for the policy's `delivery_timeout`, by when every record has its outcome.
         """
+        self._may_open = False
         if self._closing is None:
             self._closing = Closing(self._destination, self._dispatcher, self._tally, self._policy)
         try:
             return await self._closing.run(self._policy.delivery_timeout if timeout is None else timeout)
         finally:
-            if self._closing.is_done:
+            if self._closing.is_done and self._dispatcher is not None:
+                self._last_stats = self.stats()
                 self._dispatcher = None
 
     def stats(self) -> SinkStats:
-        """Return a snapshot of what is pending and what has happened so far."""
-        return self._tally.stats(self._dispatcher)
+        """Return a snapshot of what is pending and what has happened so far; after close, the last one."""
+        return self._last_stats or self._tally.stats(self._dispatcher)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_tally"):  # a traceback shows it while a subclass's constructor refuses its arguments

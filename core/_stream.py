@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from ._budget import Waiting
 from ._entry import Entry, Place
-from ._errors import InvalidRecord, SinkClosed, SinkwellError
+from ._errors import InvalidRecord, SinkClosed, SinkwellError, not_encoded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
+    from ._destination import Destination
     from ._dispatcher import Dispatcher
 
 _DONE: Final = Place.DONE
@@ -31,10 +32,10 @@ class _Feed:
     """The records of one stream whose outcomes nobody has taken yet."""
 
     def __init__(
-        self, dispatcher: Dispatcher, encode: Callable[[Any], Entry], closed: Callable[[], SinkClosed]
+        self, dispatcher: Dispatcher, destination: Destination[Any, Any], closed: Callable[[], SinkClosed]
     ) -> None:
         self._dispatcher = dispatcher
-        self._encode = encode
+        self._destination = destination
         self._closed = closed
         # In the records' order. A record that was not accepted stands here as its error.
         self.window: deque[Entry | SinkwellError] = deque()
@@ -64,7 +65,7 @@ class _Feed:
     async def _feed(self, records: Iterable[Any]) -> int:
         """Put each record into the window, accepted or refused, waiting in line for room; count them."""
         dispatcher = self._dispatcher
-        encode = self._encode
+        encode = self._destination.encode
         accept = dispatcher.accept
         window = self.window
         count = 0
@@ -77,6 +78,8 @@ class _Feed:
                 is_in = accept(record, entry, None)
             except InvalidRecord as error:
                 window.append(error)
+            except Exception as error:  # noqa: BLE001 - one bad record never hurts its neighbours
+                window.append(not_encoded(self._destination.name, error))
             else:
                 window.append(entry if is_in else await self._line_up(record, entry))
         return count
@@ -101,6 +104,12 @@ class _Feed:
             self.taken = self._dispatcher.new_future()
             await self.taken
 
+    def ended(self, feeder: asyncio.Task[None]) -> None:
+        """Wake the reader, who raises what the source raised; if the reader has left, nobody need be told."""
+        if not feeder.cancelled():
+            feeder.exception()
+        self.tell_reader()
+
     def tell_reader(self) -> None:
         """Wake the reader if it waits for a first element, or for the end."""
         if self._arrived is not None and not self._arrived.done():
@@ -114,14 +123,15 @@ class _Feed:
 
 async def stream_outcomes(
     dispatcher: Dispatcher,
-    encode: Callable[[Any], Entry],
+    destination: Destination[Any, Any],
     records: Iterable[Any] | AsyncIterable[Any],
     closed: Callable[[], SinkClosed],
 ) -> AsyncIterator[Any]:
     """Put the records and give their outcomes in order; see `Sink.stream`."""
-    feed = _Feed(dispatcher, encode, closed)
+    dispatcher.sender.check_loop()
+    feed = _Feed(dispatcher, destination, closed)
     feeder = asyncio.get_running_loop().create_task(feed.run(records))
-    feeder.add_done_callback(lambda _: feed.tell_reader())
+    feeder.add_done_callback(feed.ended)
     window = feed.window
     try:
         while window or not feeder.done():
@@ -142,11 +152,10 @@ async def stream_outcomes(
             yield first
     finally:
         feeder.cancel()
-        # Before the await, which may be cancelled in its turn.
-        for element in window:
-            if isinstance(element, Entry):
-                dispatcher.ledger.disown(element)
-        await asyncio.wait([feeder])
-        source_error = None if feeder.cancelled() else feeder.exception()
-    if source_error is not None:
-        raise source_error
+        try:
+            await asyncio.wait([feeder])
+        finally:
+            for element in window:
+                if isinstance(element, Entry):
+                    dispatcher.ledger.disown(element)
+    feeder.result()  # Raises what the source raised, its cancellation too: it was not exhausted.

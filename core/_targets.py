@@ -149,8 +149,7 @@ class Targets:
             if batcher.is_queued:
                 self._queue.remove(batcher)
                 batcher.is_queued = False
-            if self.batchers.get(batcher.target) is batcher:
-                del self.batchers[batcher.target]
+            del self.batchers[batcher.target]
 
     def drop_waiting(self) -> None:
         """Let go of everything that is not in a request: it is being ended."""

@@ -95,9 +95,5 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         Raises:
             Deadlock: it waits for something that nobody will do.
         """
-        try:
-            with asyncio.Runner(loop_factory=lambda: self) as runner:
-                return runner.run(main)
-        finally:
-            if not self.is_closed():
-                self.close()
+        with asyncio.Runner(loop_factory=lambda: self) as runner:
+            return runner.run(main)
