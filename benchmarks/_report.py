@@ -156,5 +156,5 @@ def _machine() -> str:
         cpu = models[0] if models else cpu
     return (
         f"{cpu}, {os.cpu_count()} cores; {platform.system()}, {platform.python_implementation()} "
-        f"{platform.python_version()}.\nRatios are medians of interleaved rounds; absolute figures belong to this machine."
+        f"{platform.python_version()}.\nRatios are medians of interleaved rounds; absolute figures are this machine's."
     )
