@@ -125,7 +125,7 @@ def bars(title: str, unit: str, figures: dict[str, tuple[float, str]]) -> Callab
     def draw(ax: Axes) -> None:
         names = list(figures)[::-1]
         drawn = ax.barh(names, [figures[name][0] for name in names], color=[figures[name][1] for name in names])
-        ax.bar_label(drawn, fmt="{:,.3g}", padding=3)
+        ax.bar_label(drawn, fmt="{:,.0f}", padding=3)
         ax.margins(x=0.15)
         ax.set_title(title, fontsize=10)
         ax.set_xlabel(unit)
