@@ -125,7 +125,7 @@ def bars(title: str, unit: str, figures: dict[str, tuple[float, str]]) -> Callab
     def draw(ax: Axes) -> None:
         names = list(figures)[::-1]
         drawn = ax.barh(names, [figures[name][0] for name in names], color=[figures[name][1] for name in names])
-        ax.bar_label(drawn, fmt="{:,.3g}", padding=3)
+        ax.bar_label(drawn, fmt="{:,.0f}", padding=3)
         ax.margins(x=0.15)
         ax.set_title(title, fontsize=10)
         ax.set_xlabel(unit)
@@ -156,5 +156,5 @@ def _machine() -> str:
         cpu = models[0] if models else cpu
     return (
         f"{cpu}, {os.cpu_count()} cores; {platform.system()}, {platform.python_implementation()} "
-        f"{platform.python_version()}.\nRatios are medians of interleaved rounds; absolute figures belong to this machine."
+        f"{platform.python_version()}.\nRatios are medians of interleaved rounds; absolute figures are this machine's."
     )

@@ -313,7 +313,7 @@ def pending(report: Report, runner: asyncio.Runner, dimensions: dict[str, Callab
     def draw(ax: Axes) -> None:
         for name, costs in rows.items():
             measured = [(count, cost * 1e6) for count, cost in zip(counts, costs, strict=True) if cost is not None]
-            ax.plot(*zip(*measured, strict=True), marker="o", label=f"{name}, all pending at once")
+            ax.plot(*zip(*measured, strict=True), marker="o", label=name)
         ax.set_xscale("log")
         ax.set_yscale("log")
         ax.set_xlabel("records, keys or targets")

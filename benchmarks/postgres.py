@@ -27,32 +27,59 @@ from tests.servers import PostgresServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-    Row = tuple[int, str, str, datetime, float | None, int]
+    Row = tuple[Any, ...]
 
 CONNECTIONS = 4
-COLUMNS = ("id", "carrier", "origin", "departure", "delay", "distance")
-TABLE = """
-    CREATE TABLE flights (
-        id bigint, carrier text, origin text, departure timestamptz, delay double precision, distance integer
-    )"""
-INSERT = f"INSERT INTO flights ({', '.join(COLUMNS)}) VALUES ($1, $2, $3, $4, $5, $6)"
 # Rows put at once and then awaited, as a service does with a page of input.
 WINDOW = 20_000
 
 
-def some_rows(count: int) -> list[Row]:
-    start = datetime(2013, 1, 1, tzinfo=UTC)
-    return [
-        (
-            number,
-            ("UA", "AA", "B6", "DL")[number % 4],
-            ("EWR", "LGA", "JFK")[number % 3],
-            start + timedelta(minutes=number),
-            None if number % 40 == 0 else number % 97 - 20.5,
-            200 + number % 2_300,
-        )
-        for number in range(count)
-    ]
+@dataclass(slots=True, frozen=True)
+class Shape:
+    """A table, and rows for it."""
+
+    title: str
+    columns: dict[str, str]
+    row: Callable[[int], Row]
+    sizes: tuple[int, ...]
+
+    @property
+    def table(self) -> str:
+        return f"CREATE TABLE rows ({', '.join(f'{name} {kind}' for name, kind in self.columns.items())})"
+
+    @property
+    def insert(self) -> str:
+        places = ", ".join(f"${number}" for number in range(1, len(self.columns) + 1))
+        return f"INSERT INTO rows ({', '.join(self.columns)}) VALUES ({places})"
+
+
+START = datetime(2013, 1, 1, tzinfo=UTC)
+FLIGHTS = Shape(
+    "flights, six short columns",
+    {
+        "id": "bigint",
+        "carrier": "text",
+        "origin": "text",
+        "departure": "timestamptz",
+        "delay": "double precision",
+        "distance": "integer",
+    },
+    lambda number: (
+        number,
+        ("UA", "AA", "B6", "DL")[number % 4],
+        ("EWR", "LGA", "JFK")[number % 3],
+        START + timedelta(minutes=number),
+        None if number % 40 == 0 else number % 97 - 20.5,
+        200 + number % 2_300,
+    ),
+    (5_000, 1_000, 100),
+)
+EVENTS = Shape(
+    "events, a number, a time and 2 KB of text",
+    {"id": "bigint", "at": "timestamptz", "body": "text"},
+    lambda number: (number, START + timedelta(seconds=number), f"{number:08}" * 256),
+    (1_000,),
+)
 
 
 @dataclass(slots=True, frozen=True)
@@ -60,16 +87,17 @@ class Bench:
     """A server's table, and what the contenders share."""
 
     pool: Any
+    shape: Shape
     rows: list[Row]
 
     async def timed(self, work: Coroutine[Any, Any, None]) -> float:
         """Empty the table, do the work, and see that all rows are there; seconds for one row."""
-        await self.pool.execute("TRUNCATE flights")
+        await self.pool.execute("TRUNCATE rows")
         loop = asyncio.get_running_loop()
         started = loop.time()
         await work
         seconds = loop.time() - started
-        arrived = await self.pool.fetchval("SELECT count(*) FROM flights")
+        arrived = await self.pool.fetchval("SELECT count(*) FROM rows")
         assert arrived == len(self.rows), f"{arrived:,} of {len(self.rows):,} rows arrived"
         return seconds / len(self.rows)
 
@@ -78,18 +106,19 @@ class Bench:
 
     async def copy(self, size: int, connections: int) -> None:
         batches = self._batches(size)
+        columns = list(self.shape.columns)
 
         async def worker() -> None:
             async with self.pool.acquire() as connection:
                 for batch in batches:
-                    await connection.copy_records_to_table("flights", records=batch, columns=COLUMNS)
+                    await connection.copy_records_to_table("rows", records=batch, columns=columns)
 
         await asyncio.gather(*[worker() for _ in range(connections)])
 
     async def executemany(self, size: int) -> None:
         async with self.pool.acquire() as connection:
             for batch in self._batches(size):
-                await connection.executemany(INSERT, batch)
+                await connection.executemany(self.shape.insert, batch)
 
     async def put_gathered(self, sink: PostgresSink) -> None:
         for window in self._batches(WINDOW):
@@ -115,14 +144,14 @@ class Bench:
                 raise outcome
 
 
-async def open_sinks(stack: AsyncExitStack, dsn: str, sizes: tuple[int, ...]) -> dict[int, PostgresSink]:
+async def open_sinks(stack: AsyncExitStack, dsn: str, shape: Shape) -> dict[int, PostgresSink]:
     def policy(size: int) -> Policy:
         # A single loop takes longer than the usual 5 ms to put 5,000 rows: full batches are what is compared here.
         return Policy(max_records=size, concurrency=CONNECTIONS, linger=0.1)
 
     return {
-        size: await stack.enter_async_context(PostgresSink(dsn, "flights", COLUMNS, policy=policy(size)))
-        for size in sizes
+        size: await stack.enter_async_context(PostgresSink(dsn, "rows", list(shape.columns), policy=policy(size)))
+        for size in shape.sizes
     }
 
 
@@ -143,7 +172,7 @@ def contenders(bench: Bench, sinks: dict[int, PostgresSink]) -> dict[str, Callab
     return by_name
 
 
-def add_figures(report: Report, seconds: dict[str, list[float]], fills: dict[str, float]) -> None:
+def add_figures(report: Report, shape: Shape, seconds: dict[str, list[float]], fills: dict[str, float]) -> None:
     def size_of(name: str) -> str:
         return name.rpartition(", ")[2]
 
@@ -151,7 +180,7 @@ def add_figures(report: Report, seconds: dict[str, list[float]], fills: dict[str
         return ratio(seconds[f"asyncpg {peer}, {size_of(name)}"], seconds[name])
 
     report.table(
-        f"Rows of six columns; the sink has {CONNECTIONS} connections; the last number of a name is the batch size",
+        f"{shape.title}; the sink has {CONNECTIONS} connections; the last number of a name is the batch size",
         ["", "rows/s", "rows a batch", "of copy", f"of copy x {CONNECTIONS}", "x executemany"],
         [
             [
@@ -167,38 +196,40 @@ def add_figures(report: Report, seconds: dict[str, list[float]], fills: dict[str
         f"`copy x {CONNECTIONS}` has as many connections as the sink; the others of asyncpg have one, in a plain loop.",
     )
     for name in fills:
-        report.at_least(f"{name} / copy", over(name, "copy"), 0.6)
-        report.at_least(f"{name} / executemany", over(name, "executemany"), 1.5)
+        what = f"{shape.title.partition(',')[0]}: {name}"
+        report.at_least(f"{what} / copy", over(name, "copy"), 0.6)
+        report.at_least(f"{what} / executemany", over(name, "executemany"), 1.5)
     colours = {name: OURS if name in fills else PEER if "executemany" in name else FLOOR for name in seconds}
     figures = {name: (1e-3 / median(seconds[name]), colours[name]) for name in seconds}
-    report.plot(bars("Into one table", "thousand rows/s", figures))
+    report.plot(bars(shape.title, "thousand rows/s", figures))
 
 
 def main() -> None:
     report = Report("postgres", "Rows into PostgreSQL", is_quick=is_quick(__doc__))
-    rows = some_rows(20_000 if report.is_quick else 100_000)
-    rounds = 2 if report.is_quick else 7
+    rounds = 2 if report.is_quick else 5
     server = PostgresServer.start()
     try:
-        with asyncio.Runner() as runner:
-            seconds, fills = measure(runner, server.dsn, rows, rounds)
+        for shape, count in ((FLIGHTS, 100_000), (EVENTS, 40_000)):
+            rows = [shape.row(number) for number in range(count // 5 if report.is_quick else count)]
+            with asyncio.Runner() as runner:
+                seconds, fills = measure(runner, server.dsn, shape, rows, rounds)
+            add_figures(report, shape, seconds, fills)
     finally:
         server.stop()
-    add_figures(report, seconds, fills)
     report.finish()
 
 
 def measure(
-    runner: asyncio.Runner, dsn: str, rows: list[Row], rounds: int
+    runner: asyncio.Runner, dsn: str, shape: Shape, rows: list[Row], rounds: int
 ) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Seconds for a row, by contender and round; and how many rows the sink put into a batch."""
     stack = AsyncExitStack()
     fills: dict[str, float] = {}
     try:
         pool = runner.run(stack.enter_async_context(asyncpg.create_pool(dsn, min_size=4, max_size=CONNECTIONS)))
-        runner.run(pool.execute(TABLE))
-        bench = Bench(pool, rows)
-        sinks = runner.run(open_sinks(stack, dsn, (5_000, 1_000, 100)))
+        runner.run(pool.execute(f"DROP TABLE IF EXISTS rows; {shape.table}"))
+        bench = Bench(pool, shape, rows)
+        sinks = runner.run(open_sinks(stack, dsn, shape))
 
         def timed(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], float]:
             def run() -> float:
