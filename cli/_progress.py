@@ -48,7 +48,7 @@ class Progress:
         if not self._console.is_terminal:
             while True:
                 await asyncio.sleep(self._line_every)
-                self._console.print(self.line(), highlight=False, soft_wrap=True)
+                self._console.print(Text(self.line()), soft_wrap=True)
         # Drawn by this task: rich's own thread would fight with the loop's for the interpreter.
         with Live(console=self._console, auto_refresh=False, transient=True) as live:
             while True:

@@ -16,7 +16,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CONSOLE = Console(highlight=False)
+CONSOLE = Console(highlight=False, emoji=False)
 
 
 @dataclass(frozen=True, slots=True)

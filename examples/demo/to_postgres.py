@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import asyncpg
+from rich.markup import escape
 
 from examples.demo import flights
 from examples.demo.screen import check, heading, say, sinkwell
@@ -67,7 +68,7 @@ async def spoiled_file(dsn: str, source: Path) -> bool:
     letters.sort(key=itemgetter("line"))
     say("\nIn dead.ndjson:")
     for letter in letters:
-        say(f"  line {letter['line']:>5,}  [bold]{letter['reason']:<10}[/bold] {letter['error']}")
+        say(f"  line {letter['line']:>5,}  [bold]{letter['reason']:<10}[/bold] {escape(letter['error'])}")
     say("")
     expected = Counter(line for number, line in enumerate(lines, start=1) if number > 1 and number not in spoiled)
     told = [letter["line"] for letter in letters]

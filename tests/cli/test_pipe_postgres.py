@@ -110,9 +110,7 @@ async def test_chosen_columns_leave_the_inputs_other_ones_out(command: Command, 
 
 
 @pytest.mark.parametrize("delimiter", [(), ("--delimiter", ";")])
-async def test_tabs_and_semicolons_separate_as_well(
-    command: Command, query: Query, delimiter: tuple[str, ...]
-) -> None:
+async def test_tabs_and_semicolons_separate_as_well(command: Command, query: Query, delimiter: tuple[str, ...]) -> None:
     await query("CREATE TABLE t (id int4, note text)")
     text = io.StringIO()
     csv.writer(text, delimiter=delimiter[-1] if delimiter else "\t").writerows([["id", "note"], [1, "a,b\nc"]])
