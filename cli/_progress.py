@@ -82,6 +82,8 @@ class Progress:
     def _bar(self) -> RenderableType:
         source = self._pipe.source
         lines = Table.grid(expand=True)
+        # Room for the ^C that the terminal echoes: it must not wrap, or the bar could not be wiped away.
+        lines.width = max(20, self._console.width - 8)
         lines.add_column()
         lines.add_row(Text(self._title, style="bold", no_wrap=True, overflow="ellipsis"))
         if source.size:
