@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import time
 from collections import Counter
 from operator import itemgetter
@@ -82,7 +81,7 @@ async def spoiled_file(dsn: str, source: Path) -> bool:
 async def _pipe(source: Path, table: str, dsn: str, *more: str) -> Ran:
     command = ("pipe", source.name, "--sink", "postgres", "--table", table, "--null", "NA", *more)
     # A password belongs into the environment, and not on a command line that every user of the machine can read.
-    return await sinkwell(*command, cwd=source.parent, env={**os.environ, "SINKWELL_POSTGRES_DSN": dsn})
+    return await sinkwell(*command, cwd=source.parent, env={"SINKWELL_POSTGRES_DSN": dsn})
 
 
 def _spoil(lines: list[str], target: Path) -> tuple[list[str], list[int]]:
