@@ -26,6 +26,8 @@ _FALSE: Final = frozenset({"f", "false", "n", "no", "off", "0"})
 
 def _whole(text: str) -> int:
     # int() alone would also take 1_000 and the digits of every alphabet.
+    if text.isdecimal() and text.isascii():
+        return int(text)
     if _WHOLE.fullmatch(text):
         return int(text)
     raise ValueError("is not a whole number")

@@ -93,7 +93,9 @@ class Job:
         stats = SinkStats()
         with _Signals(pipe) as signals:
             try:
-                first = await pipe.first_record() if kind.needs_columns or isinstance(reader, CsvReader) else None
+                # A pipe may not give its first line for long: there, a wrong sink is told at once, where that can be.
+                looks_first = kind.needs_columns or isinstance(reader, CsvReader) or pipe.source.is_replayable
+                first = await pipe.first_record() if looks_first else None
                 setup = Setup(
                     options=self.options, env_file=self.env_file, reader=reader, first=first, nulls=self._nulls
                 )

@@ -106,7 +106,7 @@ class Letters:
 def _opened(path: Path) -> IO[str]:
     try:
         if path.is_file() and path.stat().st_size:
-            raise ConfigError(f"{path} holds dead letters already: move it away first, or name another file")
+            raise ConfigError(f"{path} is not empty: dead letters go to a file of their own, so name another")
         return path.open("w", encoding="ascii")
     except OSError as error:
         raise ConfigError(f"can't write dead letters to {path}: {error.strerror or error}") from error

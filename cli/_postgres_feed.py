@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic_settings import NoDecode
 
 from sinkwell.core import ConfigError, InvalidRecord
 from sinkwell.sinks.postgres import PostgresSettings, PostgresSink
 
-from ._cells import from_json, from_text
+from ._cells import Convert, from_json, from_text
 from ._csv import CsvReader
 from ._ndjson import is_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ._lines import Line
     from ._sinks import Setup
@@ -48,26 +48,23 @@ class PostgresFeed:
         columns = self.sink.columns
         self._types = [column.type for column in columns]
         if isinstance(self._reader, CsvReader):
-            header = self._reader.header or []
-            self._places = [header.index(name) for name in self._names]
-            self._converts = [from_text(column.base, column.element) for column in columns]
+            places = [(self._reader.header or []).index(name) for name in self._names]
+            converts = [from_text(column.base, column.element) or str for column in columns]
+            self._cells = [*zip(places, converts, strict=True)]
             return self._row_of_cells
-        self._converts = [from_json(column.base, column.element) for column in columns]
+        self._values = [
+            (name, from_json(column.base, column.element) or _same)
+            for name, column in zip(self._names, columns, strict=True)
+        ]
         return self._row_of_object
 
     def _row_of_cells(self, line: Line) -> tuple[Any, ...]:
         cells, nulls = line.value, self._nulls
-        row: list[Any] = []
         try:
-            for place, convert in zip(self._places, self._converts, strict=True):
-                cell = cells[place]
-                if cell in nulls:
-                    row.append(None)
-                else:
-                    row.append(cell if convert is None else convert(cell))
-        except ValueError as problem:
-            self._refuse(len(row), problem)
-        return tuple(row)
+            return tuple([None if cells[at] in nulls else convert(cells[at]) for at, convert in self._cells])
+        except (ValueError, OverflowError):
+            given = (None if cells[at] in nulls else cells[at] for at, _ in self._cells)
+            raise self._refusal(zip(given, (convert for _, convert in self._cells), strict=True)) from None
 
     def _row_of_object(self, line: Line) -> tuple[Any, ...]:
         values = line.value
@@ -78,17 +75,25 @@ class PostgresFeed:
             raise InvalidRecord(
                 f"it has keys that the first record has not: {unknown}; name all columns with --columns"
             )
-        row: list[Any] = []
+        found = [(values.get(name), convert) for name, convert in self._values]
         try:
-            for name, convert in zip(self._names, self._converts, strict=True):
-                value = values.get(name)
-                row.append(value if convert is None or value is None else convert(value))
-        except (ValueError, OverflowError) as problem:
-            self._refuse(len(row), problem)
-        return tuple(row)
+            return tuple([None if value is None else convert(value) for value, convert in found])
+        except (ValueError, OverflowError):
+            raise self._refusal(found) from None
 
-    def _refuse(self, index: int, problem: Exception) -> NoReturn:
-        raise InvalidRecord(f"column {self._names[index]!r} is {self._types[index]}, and the value {problem}") from None
+    def _refusal(self, row: Iterable[tuple[Any, Convert]]) -> InvalidRecord:
+        """Find the value that can't be converted, one by one, and say what it is not."""
+        for name, kind, (value, convert) in zip(self._names, self._types, row, strict=True):
+            try:
+                if value is not None:
+                    convert(value)
+            except (ValueError, OverflowError) as problem:
+                return InvalidRecord(f"column {name!r} is {kind}, and the value {problem}")
+        raise AssertionError("a conversion failed once and not again")
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _columns_of(setup: Setup) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ class Progress:
         if not self._console.is_terminal:
             while True:
                 await asyncio.sleep(self._line_every)
-                self._console.print(self.line(), highlight=False, soft_wrap=True)
+                self._console.print(Text(self.line()), soft_wrap=True)
         # Drawn by this task: rich's own thread would fight with the loop's for the interpreter.
         with Live(console=self._console, auto_refresh=False, transient=True) as live:
             while True:
@@ -82,6 +82,8 @@ class Progress:
     def _bar(self) -> RenderableType:
         source = self._pipe.source
         lines = Table.grid(expand=True)
+        # Room for the ^C that the terminal echoes: it must not wrap, or the bar could not be wiped away.
+        lines.width = max(20, self._console.width - 8)
         lines.add_column()
         lines.add_row(Text(self._title, style="bold", no_wrap=True, overflow="ellipsis"))
         if source.size:

@@ -70,7 +70,7 @@ class Summary:
                 told = f"line {letter.line}: {letter.reason}: {letter.error}"
                 errors.print(Text(told), soft_wrap=not errors.is_terminal)
             if letters.total > len(letters.first):
-                errors.print(f"and {letters.total - len(letters.first):,} more", highlight=False)
+                errors.print(Text(f"and {letters.total - len(letters.first):,} more"))
 
     def _table(self) -> Table:
         pipe, stats = self.pipe, self.stats

@@ -9,6 +9,7 @@ from typing import Annotated
 try:
     import typer
     from rich.console import Console
+    from rich.text import Text
 except ModuleNotFoundError as missing:
     sys.exit(f'The sinkwell command needs {missing.name}: run  pip install "sinkwell[cli]"')
 
@@ -133,21 +134,32 @@ def _run(job: Job) -> int:
     try:
         summary = asyncio.run(job.run(errors))
     except (ConfigError, ImportError) as error:
-        sentence = f"sinkwell: {_in_options(str(error))}"
-        errors.print(sentence, style="red", highlight=False, markup=False, soft_wrap=not errors.is_terminal)
+        # As Text, in which nothing is markup: a table called x would make an emoji of `postgres:x:`.
+        errors.print(Text(f"sinkwell: {_in_options(str(error))}", style="red"), soft_wrap=not errors.is_terminal)
         return SETUP_WRONG
     summary.print(Console(), errors)
     return summary.exit_code
 
 
 def _in_options(sentence: str) -> str:
-    """Name the option beside the variable: who reads this is typing options."""
+    """Say it as one says it to somebody who types options, and not to a program that passes arguments."""
     if "did you mean" in sentence:
         return sentence
-
-    def with_option(variable: re.Match[str]) -> str:
-        setting = variable[1].lower()
-        return f"{options.flag_of(setting)} ({variable[0]})" if setting in _SETTINGS else variable[0]
-
-    sentence = re.sub(r"SINKWELL_[A-Z]+_([A-Z_]+)", with_option, sentence)
+    sentence = _VARIABLE.sub(_with_option, sentence)
+    sentence = _ARGUMENT.sub(lambda found: options.flag_of(found[1]), sentence)
+    for words, better in _BETTER.items():
+        sentence = sentence.replace(words, better)
     return re.sub(r"the variables (\S+) make no policy", r"the options, or the variables \1, make no policy", sentence)
+
+
+def _with_option(variable: re.Match[str]) -> str:
+    setting = variable[1].lower()
+    return f"{options.flag_of(setting)} (or {variable[0]})" if setting in _SETTINGS else variable[0]
+
+
+_VARIABLE = re.compile(r"SINKWELL_[A-Z]+_([A-Z_]+)")
+_ARGUMENT = re.compile(rf"(?<![\w-])({'|'.join(sorted(_SETTINGS))})(?:=|(?= \(\d| must))")
+_BETTER = {
+    ", or pass session=": "",
+    r"String should match pattern '^\d+(-\d+)?$'": "must be a number, as 8, or two, as 2-64",
+}

@@ -23,6 +23,8 @@ def main() -> int:
     began = time.monotonic()
     say("[bold]Sinkwell[/bold]: put records one at a time; the largest, fewest and safest batches are sent.")
     _offer_embedded_postgres()
+    # A server of the demo's own, whatever the tests are told to use.
+    os.environ.pop(PostgresServer.variable, None)
     try:
         with tempfile.TemporaryDirectory(prefix="sinkwell-demo-") as folder, PostgresServer.start() as server:
             holds = asyncio.run(_parts(server.dsn, Path(folder)))

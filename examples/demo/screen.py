@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import sys
 import time
@@ -16,7 +17,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CONSOLE = Console(highlight=False)
+CONSOLE = Console(highlight=False, emoji=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,13 @@ def check(claim: str, *, holds: bool) -> bool:
 
 
 async def sinkwell(*arguments: str, cwd: Path, env: Mapping[str, str]) -> Ran:
-    """Run `sinkwell` as a user would, on this terminal."""
+    """Run `sinkwell` as a user would, on this terminal; settings of the user's own don't count."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SINKWELL_", "AWS_"))}
     CONSOLE.print(Text(f"\n$ sinkwell {shlex.join(arguments)}", style="bold cyan"))
     sys.stdout.flush()
     began = time.monotonic()
     program = Path(sys.executable).with_name("sinkwell")
-    process = await asyncio.create_subprocess_exec(program, *arguments, cwd=cwd, env=dict(env))
+    process = await asyncio.create_subprocess_exec(program, *arguments, cwd=cwd, env={**kept, **env})
     try:
         code = await process.wait()
     finally:

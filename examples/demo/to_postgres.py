@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import time
 from collections import Counter
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import asyncpg
+from rich.markup import escape
 
 from examples.demo import flights
 from examples.demo.screen import check, heading, say, sinkwell
@@ -67,7 +67,7 @@ async def spoiled_file(dsn: str, source: Path) -> bool:
     letters.sort(key=itemgetter("line"))
     say("\nIn dead.ndjson:")
     for letter in letters:
-        say(f"  line {letter['line']:>5,}  [bold]{letter['reason']:<10}[/bold] {letter['error']}")
+        say(f"  line {letter['line']:>5,}  [bold]{letter['reason']:<10}[/bold] {escape(letter['error'])}")
     say("")
     expected = Counter(line for number, line in enumerate(lines, start=1) if number > 1 and number not in spoiled)
     told = [letter["line"] for letter in letters]
@@ -81,7 +81,7 @@ async def spoiled_file(dsn: str, source: Path) -> bool:
 async def _pipe(source: Path, table: str, dsn: str, *more: str) -> Ran:
     command = ("pipe", source.name, "--sink", "postgres", "--table", table, "--null", "NA", *more)
     # A password belongs into the environment, and not on a command line that every user of the machine can read.
-    return await sinkwell(*command, cwd=source.parent, env={**os.environ, "SINKWELL_POSTGRES_DSN": dsn})
+    return await sinkwell(*command, cwd=source.parent, env={"SINKWELL_POSTGRES_DSN": dsn})
 
 
 def _spoil(lines: list[str], target: Path) -> tuple[list[str], list[int]]:

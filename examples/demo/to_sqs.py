@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,7 @@ async def through_failures(source: Path) -> bool:
         aws.plan.always(SEND, FailEntries(0.02), seed=4)
         place = ("--queue-url", queue_url, "--endpoint-url", aws.url, "--region", "us-east-1")
         keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
-        ran = await sinkwell("pipe", path.name, "--sink", "sqs", *place, cwd=source.parent, env={**os.environ, **keys})
+        ran = await sinkwell("pipe", path.name, "--sink", "sqs", *place, cwd=source.parent, env=keys)
         bodies = Counter(message.body for message in aws.sqs.messages(queue_url))
         requests = aws.requests(SEND)
     sent = set(flights.lines(path))

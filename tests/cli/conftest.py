@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from tests.servers import PostgresServer
 
+    Query = Callable[[str], Awaitable[list[asyncpg.Record]]]
+
 PROGRAM = Path(sys.executable).with_name("sinkwell")
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -84,9 +86,6 @@ async def aws() -> AsyncIterator[AwsEndpoint]:
 def queue(aws: AwsEndpoint) -> tuple[str, ...]:
     """The options that name a queue of the endpoint."""
     return "--sink", "sqs", "--queue-url", aws.sqs.create_queue("orders"), "--endpoint-url", aws.url
-
-
-Query = "Callable[[str], Awaitable[list[asyncpg.Record]]]"
 
 
 @pytest.fixture

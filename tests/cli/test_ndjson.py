@@ -18,7 +18,11 @@ def read(content: bytes, *, block_bytes: int = 1 << 20, most: int = 1 << 20) -> 
 @pytest.mark.parametrize("block_bytes", [1, 3, 1000])
 def test_each_line_is_a_value_and_empty_ones_are_passed_over(block_bytes: int) -> None:
     found = read('\ufeff{"a": 1}\r\n\n  \n"é"\n[2]'.encode(), block_bytes=block_bytes)
-    assert [(line.number, line.value) for line in found if isinstance(line, Line)] == [(1, {"a": 1}), (4, "é"), (5, [2])]
+    assert [(line.number, line.value) for line in found if isinstance(line, Line)] == [
+        (1, {"a": 1}),
+        (4, "é"),
+        (5, [2]),
+    ]
 
 
 def test_numbers_keep_every_digit() -> None:

@@ -51,6 +51,7 @@ async def test_each_bad_line_is_a_dead_letter_with_its_reason_and_its_neighbours
     }
     assert {letter["outcome"] for letter in letters.values()} == {"not_written"}
     assert [letters[line]["attempts"] for line in (3, 4, 7)] == [0, 0, 1]
+    assert letters[6]["error"] == "column 'at' is date, and the value is not a date as in ISO 8601"
     assert "t_id_check" in letters[7]["error"]
     assert [row["id"] for row in await query("SELECT id FROM t ORDER BY id")] == [1, 6]
     assert ended.code == 1
@@ -110,9 +111,7 @@ async def test_chosen_columns_leave_the_inputs_other_ones_out(command: Command, 
 
 
 @pytest.mark.parametrize("delimiter", [(), ("--delimiter", ";")])
-async def test_tabs_and_semicolons_separate_as_well(
-    command: Command, query: Query, delimiter: tuple[str, ...]
-) -> None:
+async def test_tabs_and_semicolons_separate_as_well(command: Command, query: Query, delimiter: tuple[str, ...]) -> None:
     await query("CREATE TABLE t (id int4, note text)")
     text = io.StringIO()
     csv.writer(text, delimiter=delimiter[-1] if delimiter else "\t").writerows([["id", "note"], [1, "a,b\nc"]])

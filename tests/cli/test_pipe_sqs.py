@@ -47,7 +47,9 @@ async def test_all_arrive_though_sqs_throttles_and_fails_messages(
 async def test_what_sqs_refuses_is_a_dead_letter_with_its_line(
     command: Command, aws: AwsEndpoint, queue: Queue
 ) -> None:
-    refuses_seven = FailEntries(code="InvalidMessageContents", sender_fault=True, only=lambda e: e["MessageBody"] == "7")
+    refuses_seven = FailEntries(
+        code="InvalidMessageContents", sender_fault=True, only=lambda e: e["MessageBody"] == "7"
+    )
     aws.plan.always(SEND, refuses_seven)
     ended = await command.run("pipe", "-", *queue, "--dead-letters", "dead.ndjson", stdin="5\n{\n6\n7\n8\n")
     unreadable, refused = command.letters()

@@ -1,0 +1,106 @@
+"""Ctrl-C: a real signal to the real command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from typing import TYPE_CHECKING
+
+from sinkwell.sinks.testing import AwsEndpoint, Hang, Throttle
+from tests.cli.conftest import ended
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Command
+
+SEND = "SendMessageBatch"
+Queue = tuple[str, ...]
+DEAD = ("--dead-letters", "dead.ndjson")
+
+
+def lines(count: int, first: int = 1) -> bytes:
+    return b"".join(b"%d\n" % number for number in range(first, first + count))
+
+
+async def test_what_is_on_its_way_arrives_and_a_pipe_loses_nothing(
+    command: Command, aws: AwsEndpoint, queue: Queue
+) -> None:
+    process = await command.start("pipe", "-", *queue, *DEAD)
+    assert process.stdin is not None
+    process.stdin.write(lines(25))
+    await process.stdin.drain()
+    await aws.arrival(SEND, 3)
+    process.send_signal(signal.SIGINT)
+    told = await ended(process)
+    there = {int(message.body) for message in aws.sqs.messages(queue[3])}
+    dead = {letter["record"] for letter in command.letters()}
+    assert there | dead == set(range(1, 26))
+    assert not there & dead
+    assert told.code == 130
+    assert "Interrupted." in told.out
+
+
+async def test_records_that_sqs_did_not_take_in_time_are_dead_letters(
+    command: Command, aws: AwsEndpoint, queue: Queue
+) -> None:
+    aws.plan.always(SEND, Throttle())
+    command.write("t.ndjson", lines(100))
+    process = await command.start("pipe", "t.ndjson", *queue, *DEAD, "--grace", "0.5")
+    await aws.arrival(SEND, 3)
+    process.send_signal(signal.SIGINT)
+    told = await ended(process)
+    assert [letter["line"] for letter in command.letters()] == list(range(1, 101))
+    assert {letter["reason"] for letter in command.letters()} == {"abandoned"}
+    assert {letter["outcome"] for letter in command.letters()} == {"not_written"}
+    assert (told.code, told.figure("dead"), told.figure("abandoned")) == (130, "100", "100")
+
+
+async def test_a_request_without_an_answer_is_told_as_unknown(command: Command, aws: AwsEndpoint, queue: Queue) -> None:
+    aws.plan.always(SEND, Hang(applied=True))
+    process = await command.start("pipe", "-", *queue, *DEAD, "--grace", "60")
+    assert process.stdin is not None
+    process.stdin.write(b"1\n")
+    await aws.arrival(SEND, 1)
+    process.send_signal(signal.SIGINT)
+    await asyncio.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    told = await ended(process)
+    (letter,) = command.letters()
+    assert (letter["outcome"], letter["record"]) == ("unknown", 1)
+    assert told.code == 130
+
+
+async def test_a_file_can_be_gone_on_with_after_the_last_line_that_was_read(
+    command: Command, aws: AwsEndpoint, queue: Queue
+) -> None:
+    command.write("t.ndjson", lines(30_000))
+    process = await command.start("pipe", "t.ndjson", *queue, *DEAD, "--rate-requests", "50", "--grace", "1")
+    await aws.arrival(SEND, 20)
+    process.send_signal(signal.SIGTERM)
+    told = await ended(process)
+    there = {int(message.body) for message in aws.sqs.messages(queue[3])}
+    dead = {letter["record"] for letter in command.letters()}
+    words = " ".join(told.out.split())
+    last = int(words.partition("The last line that was read is ")[2].partition(". ")[0].replace(",", ""))
+    assert there | dead == set(range(1, last + 1))
+    assert last < 30_000
+    assert told.code == 143
+
+
+async def test_waiting_for_a_first_line_can_be_interrupted(command: Command, aws: AwsEndpoint, queue: Queue) -> None:
+    process = await command.start("pipe", "-", *queue, "--format", "csv")
+    await asyncio.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    told = await ended(process)
+    assert (told.code, told.errors) == (130, "")
+    assert "Interrupted before anything was sent." in told.out
+
+
+async def test_a_dead_letter_file_that_fails_stops_the_run_and_is_told(
+    command: Command, aws: AwsEndpoint, queue: Queue
+) -> None:
+    text = json.dumps("x" * 100)[:-1]
+    told = await command.run("pipe", "-", *queue, "--dead-letters", "/dev/full", stdin=f"{text}\n" * 5_000 + "1\n")
+    assert told.code == 1
+    assert "can't write to /dev/full: No space left on device" in " ".join(told.out.split())
+    assert "line 1: unreadable" in told.errors
