@@ -53,7 +53,7 @@ format: setup ## Mend what can be mended by itself
 .PHONY: types
 types: setup ## Check types: mypy strict and pyright strict, over all that is installed and tests/typing
 	@.venv/bin/mypy
-	@.venv/bin/mypy tests/typing/api.py
+	@.venv/bin/mypy tests/typing/api.py tests/typing/functions.py
 	@.venv/bin/pyright
 
 .PHONY: coverage

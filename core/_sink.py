@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ._destination import Destination
+    from ._errors import DeliveryError
     from ._observe import CloseReport, Observer, SinkStats
 
 T = TypeVar("T")
@@ -92,6 +93,10 @@ class Sink(Generic[T, R]):
         except BaseException:
             await self._destination.aclose()
             raise
+        self._start()
+
+    def _start(self) -> None:
+        """Accept records from now on, on the running loop: the destination is open."""
         self._dispatcher = Dispatcher(
             self._destination,
             self._policy,
@@ -99,6 +104,7 @@ class Sink(Generic[T, R]):
             loop=asyncio.get_running_loop(),
             rng=self._rng,
             tally=self._tally,
+            error_for_caller=self._error_for_caller,
         )
         if self._dead_letter is not None:
             self._dispatcher.ledger.dead_letters = DeadLetters(
@@ -255,6 +261,10 @@ class Sink(Generic[T, R]):
             f"bytes={stats.pending_bytes:,} in_flight={stats.requests_in_flight}/{stats.concurrency} "
             f"retrying={stats.retrying:,} waiting={stats.waiting:,} oldest={stats.oldest_seconds:.1f}s>"
         )
+
+    def _error_for_caller(self, failure: DeliveryError) -> BaseException:
+        """Say what a record's future raises for its failure; for a sink's caller it is the failure itself."""
+        return failure
 
     def _closed_error(self) -> SinkClosed:
         if self._closing is None:
