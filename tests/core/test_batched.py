@@ -287,6 +287,15 @@ async def test_the_timeout_counts_from_the_call_also_while_it_waits_for_room() -
 
 
 @in_virtual_time
+async def test_a_call_in_line_that_is_cancelled_at_the_very_end_of_its_time_is_cancelled() -> None:
+    call = batched(max_records=1, max_pending=1, timeout=2)(Doubler(seconds=60))
+    asyncio.get_running_loop().call_at(2, lambda: in_line.cancel())
+    first, in_line = call(1), call(2)
+
+    assert [type(result) for result in await outcomes(first, in_line)] == [TimeoutError, asyncio.CancelledError]
+
+
+@in_virtual_time
 async def test_above_max_pending_a_call_waits_for_room_in_turn() -> None:
     double = Doubler()
     call = batched(max_records=2, max_pending=2)(double)
