@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sinkwell.core import BatchRefused, Batched, DeliveryAbandoned, Outcome, batched
-from tests.core.test_batched import outcomes
+from sinkwell.core import Batched, BatchRefused, DeliveryAbandoned, Outcome, batched
+from tests.core.doubler import outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +52,7 @@ class Model:
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    while not happened():
+    while not happened():  # noqa: ASYNC110 - it happens in a thread, which can set no event of the loop
         await asyncio.sleep(0.001)
 
 

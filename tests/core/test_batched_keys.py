@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sinkwell.core import SinkFull, batched
-from tests.core.test_batched import Doubler, in_virtual_time, outcomes
+from tests.core.doubler import Doubler, in_virtual_time, outcomes
 
 if TYPE_CHECKING:
     from sinkwell.core import Batched

@@ -15,7 +15,7 @@ import pytest
 
 from sinkwell.core import Batched, ConfigError, DeliveryAbandoned, Outcome, SinkClosed, batched
 from sinkwell.core.testing import VirtualLoop
-from tests.core.test_batched import Doubler, in_virtual_time, outcomes
+from tests.core.doubler import Doubler, in_virtual_time, outcomes
 
 
 @batched()
@@ -248,7 +248,15 @@ def test_a_setup_that_cannot_work_is_refused_by_name(options: Any, sentence: str
         batched(**options)(Doubler())
 
 
-@pytest.mark.parametrize("function", [lambda: [], lambda a, b, c: [], lambda items, *, must: []])
+def takes_three(model: Model, items: list[int], factors: list[int]) -> list[int]:
+    return [*items, *factors, model.factor]
+
+
+def needs_more(items: list[int], *, factor: int) -> list[int]:
+    return [factor * item for item in items]
+
+
+@pytest.mark.parametrize("function", [(0).bit_length, takes_three, needs_more])
 def test_a_function_that_does_not_take_one_list_is_refused(function: Any) -> None:
     with pytest.raises(ConfigError, match="a batched function takes one list of items, a method self and one list"):
         batched()(function)
@@ -259,4 +267,4 @@ def test_a_function_with_further_defaults_or_without_a_signature_is_taken() -> N
         return [factor * item for item in items]
 
     assert isinstance(batched()(more), Batched)
-    assert isinstance(batched()(dict[str, int].fromkeys), Batched)
+    assert isinstance(batched()(max), Batched)

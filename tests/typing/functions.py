@@ -25,7 +25,7 @@ def resize(images: list[bytes]) -> list[bytes]:
     return images
 
 
-@batched(key=lambda user_id: user_id, max_bytes=1_000, size_of=lambda user_id: 8)
+@batched(key=lambda user_id: user_id, max_bytes=1_000, size_of=lambda user_id: user_id.bit_length())
 async def look_up(user_ids: Sequence[int]) -> tuple[str | None, ...]:
     return tuple(None for _ in user_ids)
 
