@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, final, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast, final, overload
 
 from ._errors import ConfigError
 from ._function_destination import Job, name_of
@@ -37,14 +37,19 @@ class Batched(Generic[T, R]):
     __wrapped__: Callable[..., Any]
 
     def __init__(
-        self, function: Callable[..., Any], options: FunctionOptions, context: Context, bound: tuple[object, ...] = ()
+        self,
+        function: Callable[..., Any],
+        options: FunctionOptions,
+        context: Context,
+        bound_to: tuple[object, str] | None = None,
     ) -> None:
-        update_wrapper(self, function)
+        update_wrapper(self, function, updated=())
         self._name = name_of(function)
-        self._job = Job(function, bound)
+        self._job = Job(function, bound_to[:1] if bound_to else ())
         self._options = options
         self._context = context
-        self._bound = bound
+        # The instance, and the name that this has there, if it is a method's.
+        self._bound_to = bound_to
         self._sinks: dict[asyncio.AbstractEventLoop, FunctionSink] = {}
 
     def __call__(self, item: T, /) -> asyncio.Future[R]:
@@ -108,13 +113,9 @@ class Batched(Generic[T, R]):
         self._sinks[asyncio.get_running_loop()] = sink
         return sink
 
-    def belongs_to(self, instance: object) -> bool:
-        """Whether this is the instance's own, and did not come along when another was copied."""
-        return self._bound[0] is instance
-
     def __reduce__(self) -> str | tuple[Any, ...]:
         """Pickle by name; a method's by its instance and name. A batcher never leaves its process."""
-        return (getattr, (*self._bound, self.__name__)) if self._bound else self.__qualname__
+        return self.__qualname__ if self._bound_to is None else (getattr, self._bound_to)
 
     def __repr__(self) -> str:
         snapshots = [sink.stats() for sink in list(self._sinks.values())]
@@ -126,6 +127,21 @@ class Batched(Generic[T, R]):
 
 
 @final
+class _Own:
+    """What an instance keeps of one method of its. It belongs to nobody once it was copied or pickled with it."""
+
+    __slots__ = ("batched", "instance", "method")
+
+    def __init__(self, method: object = None, instance: object = None, batched: Any = None) -> None:
+        self.method = method
+        self.instance = instance
+        self.batched = batched
+
+    def __reduce__(self) -> tuple[type[_Own], tuple[()]]:
+        return _Own, ()
+
+
+@final
 class BatchedMethod(Generic[S, T, R]):
     """A method over a list; each instance gets a `Batched` of its own at the first look at it."""
 
@@ -134,12 +150,17 @@ class BatchedMethod(Generic[S, T, R]):
     __wrapped__: Callable[..., Any]
 
     def __init__(self, function: Callable[..., Any], options: FunctionOptions, context: Context) -> None:
-        update_wrapper(self, function)
+        update_wrapper(self, function, updated=())
         self._function = function
         self._options = options
         self._context = context
-        # Under which it stands in an instance. No identifier, so that it hides no attribute.
-        self._slot = f"batched {name_of(function)}"
+        self._attribute = getattr(function, "__name__", "")
+        # Where an instance keeps its own. No identifier, so that it hides no attribute; a number, because a subclass of
+        # the same name may have a method of the same name.
+        self._slot = f"batched {name_of(function)} {id(self):x}"
+
+    def __set_name__(self, owner: type[S], name: str) -> None:
+        self._attribute = name
 
     @overload
     def __get__(self, instance: None, owner: type[S]) -> Self: ...
@@ -153,16 +174,16 @@ class BatchedMethod(Generic[S, T, R]):
             return self
         try:
             attributes: dict[str, Any] = instance.__dict__
-            found: Batched[T, R] | None = attributes.get(self._slot)
-            if found is None or not found.belongs_to(instance):
-                found = Batched(self._function, self._options, self._context, (instance,))
-                attributes[self._slot] = found
+            own = attributes.get(self._slot)
+            if own is None or own.method is not self or own.instance is not instance:
+                batched = Batched[T, R](self._function, self._options, self._context, (instance, self._attribute))
+                own = attributes[self._slot] = _Own(self, instance, batched)
         except (AttributeError, TypeError) as error:
             raise ConfigError(
                 f"{name_of(self._function)}: an instance keeps its batcher in its __dict__, and "
                 f"{type(instance).__name__} has none that can be written; batch a function instead"
             ) from error
-        return found
+        return cast("Batched[T, R]", own.batched)
 
     def __call__(self, instance: S, item: T, /) -> asyncio.Future[R]:
         """Call it through the class, as any method."""

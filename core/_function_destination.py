@@ -176,7 +176,7 @@ class FunctionDestination:
         """One result for each item; what can't be paired says nothing about any of them."""
         kind = type(results).__name__
         if isinstance(results, _UNORDERED) or not (isinstance(results, Sized) and isinstance(results, Iterable)):
-            given = f"a {kind}"
+            given = kind
         elif len(results) == count:
             return list(cast("Iterable[Any]", results))
         else:

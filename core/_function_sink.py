@@ -92,13 +92,15 @@ class FunctionSink(Sink[Any, Any]):
         if isinstance(failure, DeliveryExpired):
             return self._timed_out()
         was_called = failure.outcome is Outcome.UNKNOWN
-        return DeliveryAbandoned(
+        abandoned = DeliveryAbandoned(
             f"{self._name} was closed or cancelled before it gave a result; "
             f"the item {'had' if was_called else 'had not'} been passed to it",
             outcome=failure.outcome,
             attempts=failure.attempts,
             record=failure.record,
         )
+        abandoned.__cause__ = failure.__cause__
+        return abandoned
 
     def _closed_error(self) -> SinkClosed:
         return SinkClosed(f"{self._name} is closed; the item was not accepted")

@@ -133,7 +133,7 @@ class Sender:
         assert size <= self._bounds.max_bytes
         self._pace.spend(now, records=len(entries), size=size)
         flight.sent_at = now
-        flight.task = self._loop.create_task(self._write(batch), context=self._context.copy())
+        flight.task = self._context.run(self._loop.create_task, self._write(batch))
         flight.timer = self._loop.call_at(now + self._policy.attempt_timeout, self._over_time, flight)
         flight.task.add_done_callback(partial(self._landed, flight))
         self._tally.sent(batch, size, in_flight=len(self.flights))

@@ -184,6 +184,33 @@ async def test_a_copy_of_an_instance_has_its_own_batcher(copied: Any) -> None:
     assert await asyncio.gather(double.predict(2), triple.predict(2)) == [4, 6]
 
 
+@in_virtual_time
+async def test_one_function_may_be_two_methods_each_with_its_own_options() -> None:
+    async def run(self: Twice, items: list[int]) -> list[int]:
+        return [len(items)] * len(items)
+
+    class Twice:
+        together = batched(max_records=2)(run)
+        alone = batched(max_records=1)(run)
+
+    twice = Twice()
+    assert await asyncio.gather(twice.together(1), twice.together(1)) == [2, 2]
+    assert await asyncio.gather(twice.alone(1), twice.alone(1)) == [1, 1]
+
+
+@in_virtual_time
+async def test_a_batched_method_is_pickled_with_its_instance() -> None:
+    assert await pickle.loads(pickle.dumps(Model(2).predict))(5) == 10
+
+
+@in_virtual_time
+async def test_what_a_callable_object_keeps_does_not_get_into_its_batcher() -> None:
+    double = Doubler()
+    double.close = None  # type: ignore[attr-defined]
+    async with batched()(double) as call:
+        assert await call(1) == 2
+
+
 def test_an_instance_that_nobody_uses_any_more_is_freed() -> None:
     async def use() -> weakref.ref[Model]:
         model = Model(2)
