@@ -2,6 +2,9 @@
 
 from ._batch import Batch as Batch
 from ._batch import SealReason as SealReason
+from ._batched import batched as batched
+from ._batched_function import Batched as Batched
+from ._batched_function import BatchedMethod as BatchedMethod
 from ._dead_letter import DeadLetter as DeadLetter
 from ._dead_letter import DeadLetterTarget as DeadLetterTarget
 from ._destination import Destination as Destination
@@ -47,6 +50,8 @@ __all__ = [
     "BatchDone",
     "BatchRefused",
     "BatchSent",
+    "Batched",
+    "BatchedMethod",
     "CloseReport",
     "ConfigError",
     "DeadLetter",
@@ -80,4 +85,5 @@ __all__ = [
     "SinkwellError",
     "Unknown",
     "Verdict",
+    "batched",
 ]

@@ -22,7 +22,7 @@ from ._sender import Sender
 if TYPE_CHECKING:
     import asyncio
     import random
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from ._budget import Waiting
     from ._destination import Destination
@@ -50,6 +50,7 @@ class Dispatcher:
         loop: asyncio.AbstractEventLoop,
         rng: random.Random,
         tally: Tally,
+        error_for_caller: Callable[[DeliveryError], BaseException],
     ) -> None:
         self._name = destination.name
         self._policy = policy
@@ -57,7 +58,13 @@ class Dispatcher:
         self._loop = loop
         self.new_future = loop.create_future
         blocks = policy.on_failure == "block"
-        self.ledger = Ledger(destination.name, bounds, tally, block=self._block if blocks else None)
+        self.ledger = Ledger(
+            destination.name,
+            bounds,
+            tally,
+            block=self._block if blocks else None,
+            error_for_caller=error_for_caller,
+        )
         self.budget = self.ledger.budget
         self._judge = Judge(destination.name, policy, self.ledger, tally, rng, retries_unknown=bounds.retries_unknown)
         self.sender = Sender(

@@ -41,11 +41,21 @@ class Flush:
 class Ledger:
     """The open entries of one sink, and the room they take."""
 
-    def __init__(self, name: str, bounds: Bounds, tally: Tally, *, block: Callable[[Entry], None] | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        bounds: Bounds,
+        tally: Tally,
+        *,
+        block: Callable[[Entry], None] | None,
+        error_for_caller: Callable[[DeliveryError], BaseException],
+    ) -> None:
         self._name = name
         self._tally = tally
         # Called before a keyed entry ends without a receipt, if that stops its lane.
         self._block = block
+        # What a future raises for a failure; for a sink it is the failure itself.
+        self._error_for_caller = error_for_caller
         # Accepted and without an outcome, in order of acceptance, which is also the order of their deadlines.
         self.open: dict[Entry, None] = {}
         self.budget = Budget(max_records=bounds.max_pending_records, max_bytes=bounds.max_pending_bytes)
@@ -81,7 +91,7 @@ class Ledger:
             self.dead_letters.add(failure, entry.size)
         if entry.future is not None:
             if not entry.future.done():
-                entry.future.set_exception(failure)
+                entry.future.set_exception(self._error_for_caller(failure))
                 if self.dead_letters is not None:
                     entry.future.exception()  # Handed on: nobody need be told that the future was not looked at.
             else:

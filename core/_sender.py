@@ -9,6 +9,7 @@ the judge turns it into outcomes or retries.
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -66,6 +67,8 @@ class Sender:
         self._tally = tally
         # Called whenever entries ended or a request came back.
         self._after_outcomes = after_outcomes
+        # A request serves many callers: it runs in the context in which the sink was opened, not in one caller's.
+        self._context = copy_context()
         self.concurrency: Concurrency = (
             AdaptiveConcurrency(policy.concurrency)
             if isinstance(policy.concurrency, Adaptive)
@@ -152,7 +155,7 @@ class Sender:
         self._pace.spend(now, records=len(entries), size=size)
         flight.sent_at = now
         flight.has_begun = False
-        flight.task = self._loop.create_task(self._write(flight, batch))
+        flight.task = self._context.run(self._loop.create_task, self._write(flight, batch))
         flight.timer = self._loop.call_at(now + self._policy.attempt_timeout, self._over_time, flight)
         flight.task.add_done_callback(partial(self._landed, flight))
         self._tally.sent(batch, size, in_flight=len(self.flights))

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ._destination import Destination
+    from ._errors import DeliveryError
     from ._observe import CloseReport, Observer, SinkStats
+    from ._policy import Bounds
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -101,6 +103,10 @@ class Sink(Generic[T, R]):
         if self._closing is not None:
             await close_destination(self._destination)
             raise self._closed_error()
+        self._start(bounds)
+
+    def _start(self, bounds: Bounds) -> None:
+        """Accept records from now on, on the running loop: the destination is open."""
         self._dispatcher = Dispatcher(
             self._destination,
             self._policy,
@@ -108,6 +114,7 @@ class Sink(Generic[T, R]):
             loop=asyncio.get_running_loop(),
             rng=self._rng,
             tally=self._tally,
+            error_for_caller=self._error_for_caller,
         )
         if self._dead_letter is not None:
             self._dispatcher.ledger.dead_letters = DeadLetters(
@@ -284,6 +291,10 @@ class Sink(Generic[T, R]):
             f"bytes={stats.pending_bytes:,} in_flight={stats.requests_in_flight}/{stats.concurrency} "
             f"retrying={stats.retrying:,} waiting={stats.waiting:,} oldest={stats.oldest_seconds:.1f}s>"
         )
+
+    def _error_for_caller(self, failure: DeliveryError) -> BaseException:
+        """Say what a record's future raises for its failure; for a sink's caller it is the failure itself."""
+        return failure
 
     def _closed_error(self) -> SinkClosed:
         if self._closing is None:

@@ -35,13 +35,17 @@ def test_the_rows_example_names_the_bad_rows_and_delivers_their_neighbours(postg
     assert "9,999 rows are there" in run_example("rows_stream", SINKWELL_POSTGRES_DSN=postgres_server.dsn)
 
 
+def test_the_predict_example_calls_the_model_with_full_lists_and_fails_the_bad_image_alone() -> None:
+    assert run_example("predict").startswith("300 requests, 2 calls of the model")
+
+
 def test_every_example_is_run_by_a_test_here() -> None:
     tested = set(re.findall(r'run_example\("(\w+)"', Path(__file__).read_text()))
 
     assert {file.stem for file in (ROOT / "examples").glob("*.py")} == tested
 
 
-@pytest.mark.parametrize("page", ["README.md", "DESIGN.md"])
+@pytest.mark.parametrize("page", ["README.md", "DESIGN.md", "docs/batched.md"])
 def test_what_a_page_quotes_from_an_example_is_what_the_example_says(page: str) -> None:
     quotes = re.findall(r"<!-- from (\S+) -->\n```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
