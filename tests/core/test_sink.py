@@ -347,17 +347,13 @@ async def test_idle_keys_of_a_busy_target_are_forgotten(open_sink: OpenSink, pro
     assert targets_of(sink)[None]._heads == {}
 
 
-def test_an_encoder_that_gives_one_object_for_two_records_is_told_so() -> None:
+async def test_an_encoder_that_gives_one_object_for_two_records_is_told_so(
+    open_sink: OpenSink, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     only = Encoded("a", 1)
-
-    async def scenario() -> None:
-        destination = Scripted()
-        destination.encode = lambda _record: only  # type: ignore[method-assign]
-        async with Sink(destination) as sink:
-            sink.put("a")
-            with pytest.raises(SinkwellError, match="one object for two records"):
-                sink.put("b")
-            assert sink.stats().pending_records == 1
-            destination.answer_all()
-
-    VirtualLoop().run(scenario())
+    monkeypatch.setattr(provider, "encode", lambda _record: only)
+    sink = await open_sink(provider)
+    sink.put_nowait("a").cancel()
+    with pytest.raises(SinkwellError, match="one object for two records"):
+        sink.put("b")
+    assert sink.stats().pending_records == 1
