@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sinkwell.core import CloseReport, SinkClosed
 from sinkwell.core._closing import CANCEL_GRACE
 
+from .invariants import left_behind
 from .oracle import EPSILON
 
 if TYPE_CHECKING:
@@ -155,11 +156,25 @@ class Deeds:
         if took > allowed + EPSILON:
             oracle.breach("I14", f"close({timeout}) took {took:.3f} s, {allowed:.3f} allowed")
         oracle.note("closed")
+        if self.report is not None and not oracle.close_was_killed:
+            self._world.loop.call_soon(self._nothing_left, 2, self.report.unfinished_requests)
         oracle.is_closed = True
         still = [record.id for record in oracle.scenario.records if record.accepted_at and record.ended_at is None]
         if still:
             oracle.breach("C5", f"close returned, and {still} have no outcome")
         return self.report
+
+    def _nothing_left(self, ticks: int, unfinished: int) -> None:
+        """I13: a tick or two after close has returned, nothing is there but the requests that it has reported."""
+        if ticks:
+            self._world.loop.call_soon(self._nothing_left, ticks - 1, unfinished)
+            return
+        if self._world.letters.has_sink:
+            return  # Another sink goes on; all is looked through when that is closed too.
+        # A stream's source may still be read: its reader is told of each record that it is not accepted.
+        found = [what for what in left_behind(self._world.loop) if "_Feed" not in what]
+        if len(found) > unfinished:
+            self._oracle.breach("I13", f"left behind after close, which reported {unfinished}: {found}")
 
     def _grace(self) -> float:
         """What close may take beyond its timeout: a request, a dead letter and aclose that will not stop."""

@@ -77,8 +77,12 @@ class Faults:
 
 def draw_faults(rng: random.Random, policy: Policy) -> Faults:
     """Draw which faults exist in this world, then their rates."""
-    if rng.random() < 0.12:
-        return Faults(latency=rng.choice((0.0, 0.01, 0.02)), names_suspect=rng.choice((0.0, 1.0)))
+    if rng.random() < 0.15:
+        return Faults(
+            latency=rng.choice((0.0, 0.01, 0.02)),
+            names_suspect=rng.choice((0.0, 1.0)),
+            wrong_suspect=rng.choice((0.0, 0.0, 1.0)),
+        )
 
     def some(*rates: float) -> float:
         return rng.choice(rates) if rng.random() < 0.3 else 0.0
@@ -190,6 +194,7 @@ class SimDestination:
             seconds += self._rng.uniform(0, faults.spread)
         if faults.heavy_tail:
             seconds *= self._rng.paretovariate(0.7)
+            self._oracle.rare("latency had a heavy tail")
         if self._happens(faults.slow):
             seconds += 1.0
         try:

@@ -155,6 +155,8 @@ class Watch:
             held = (len(ready), sum(entry.size for entry in ready), flights.count(batcher))
             if counted != held:
                 self._oracle.breach("I8", f"target {target} counts {counted} records, bytes, requests, and holds {held}")
+            if ready and min(entry.ready_at for entry in batcher._ready) < batcher.oldest.ready_at - EPSILON:
+                self._oracle.breach("I10", f"target {target} lingers by an entry that is not the one that waits longest")
             if batcher.is_idle:
                 self._oracle.breach("I13", f"target {target} is idle, and was not forgotten")
 
@@ -249,21 +251,20 @@ def _order(oracle: Oracle) -> None:
     What came late was already given up: nobody could have waited for it. And where the provider takes a key twice in
     one request and fails the first of two entries, their order is lost by its answer, not by us.
     """
-    newest: dict[tuple[Hashable, Hashable], Record] = {}
+    newest: dict[tuple[Hashable, Hashable], tuple[Record, int]] = {}
     seen: set[Record] = set()
-    for record, _, is_late in oracle.writes:
+    for record, request, is_late in oracle.writes:
         lane = oracle.lane_of(record)
         if lane is None or is_late or record in seen:
             continue
         seen.add(record)
-        last = newest.get(lane)
-        if last is not None and last.accepted_number > record.accepted_number:
-            together = {attempt.request for attempt in last.attempts} & {attempt.request for attempt in record.attempts}
-            if not together:
+        last, its_request = newest.get(lane, (record, request))
+        if last.accepted_number > record.accepted_number:
+            if request == its_request or all(attempt.request != its_request for attempt in record.attempts):
                 oracle.breach("I6", f"record {record.id} was first written after {last.id}, which was accepted later")
             oracle.rare("the provider's partial failure turned a key's order")
         else:
-            newest[lane] = record
+            newest[lane] = (record, request)
 
 
 def left_behind(loop: asyncio.AbstractEventLoop) -> list[str]:

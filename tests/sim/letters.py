@@ -31,6 +31,11 @@ class Letters:
         self.failures = 0
         self.target: Any = None
 
+    @property
+    def has_sink(self) -> bool:
+        """Whether the letters go to another sink."""
+        return self._sink is not None
+
     async def open(self) -> None:
         """Make the target."""
         kind = self._kind

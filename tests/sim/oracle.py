@@ -384,7 +384,8 @@ class Oracle:
             return
         bad = sum(record.is_bad for record in records)
         halvings = math.ceil(math.log2(len(records)))
-        is_exact = self.scenario.faults.are_none and not self.has_deeds("kill", "stall", "close and kill")
+        faults = self.scenario.faults
+        is_exact = faults.are_none and not faults.wrong_suspect and not self.has_deeds("kill", "stall", "close and kill")
         most = bad * halvings + bad if is_exact else 10**9
         case = Case(most=most)
         self.cases.update(dict.fromkeys(records, case))

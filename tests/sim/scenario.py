@@ -13,6 +13,7 @@ from .faults import Faults, draw_faults
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+_SOME_BAD = (0.0, 0.0, 0.0, 0.05, 0.3)
 APIS = ("put", "fire", "put_nowait", "submit", "put_many", "stream")
 
 
@@ -108,7 +109,8 @@ def draw(seed: int) -> Scenario:
     rng = random.Random(seed)
     limits = _limits(rng)
     policy = _policy(rng, limits)
-    producers = _producers(rng, limits, policy)
+    faults = draw_faults(rng, policy)
+    producers = _producers(rng, limits, policy, bad=rng.choice((0.0, 0.1, 0.1, 0.3) if faults.are_none else _SOME_BAD))
     span = max(producer.starts_at + producer.pause * len(producer.records) for producer in producers) + 0.05
     records = sorted((record for producer in producers for record in producer.records), key=lambda record: record.id)
     return Scenario(
@@ -116,7 +118,7 @@ def draw(seed: int) -> Scenario:
         policy=policy,
         limits=limits,
         producers=producers,
-        faults=draw_faults(rng, policy),
+        faults=faults,
         deeds=_deeds(rng, span, policy),
         dead_letter=rng.choice(("none", "none", "none", "plain", "async", "slow", "failing", "hanging", "sink", "full sink")),
         cancel_on_answer=rng.choice((0.0, 0.0, 0.1, 0.5)),
@@ -170,14 +172,13 @@ def _rate(rng: random.Random) -> Rate:
     )
 
 
-def _producers(rng: random.Random, limits: Limits, policy: Policy) -> list[Producer]:
+def _producers(rng: random.Random, limits: Limits, policy: Policy, *, bad: float) -> list[Producer]:
     count = rng.choice((1, 2, 3, 5, 8, 12, 20, 50))
     total = rng.choice((3, 8, 15, 30, 60))
     keys = rng.choice(("none", "uniform", "uniform", "hot", "distinct"))
     targets = rng.choice((1, 1, 2, 4))
     widest = min(limits.bytes or 1000, policy.max_bytes or 1000)
     sizes = rng.choice(((1, 1), (1, 9), (1, widest // 2), (1, widest), (widest // 3, widest + widest // 4)))
-    bad = rng.choice((0.0, 0.0, 0.0, 0.05, 0.3))
     encode_raises = rng.choice((0.0, 0.0, 0.0, 0.1))
     apis = rng.sample(APIS, rng.randint(1, 3))
     spread = rng.choice((0.0, 0.0, 0.05, 0.5))

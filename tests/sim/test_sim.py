@@ -1,0 +1,61 @@
+"""Every seed that ever failed, then as many new ones as fit: no promise may break, and no rare state be missing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from .corpus import corpus
+from .rare import RARE
+from .runner import Result, run_seeds
+from .world import live
+
+SEEDS = int(os.environ.get("SIM_SEEDS", "20000"))
+SECONDS = float(os.environ.get("SIM_SECONDS", "150"))
+
+DIGESTS = "from tests.sim.world import live; print(*[live(seed).digest for seed in range(100, 140)])"
+
+
+@pytest.fixture(scope="module")
+def swarm() -> Result:
+    result = run_seeds([*corpus(), *range(SEEDS)], jobs=2, seconds=SECONDS)
+    print(result.summary())
+    return result
+
+
+@pytest.mark.parametrize("seed", corpus())
+def test_a_seed_that_once_failed_holds_every_promise(seed: int) -> None:
+    assert live(seed).breaches == []
+
+
+def test_no_promise_breaks_in_any_world(swarm: Result, record_property: pytest.RecordProperty) -> None:
+    record_property("seeds", swarm.seeds)
+    assert swarm.failed == []
+    assert swarm.crashed == []
+
+
+def test_every_rare_state_has_occurred(swarm: Result) -> None:
+    assert len(RARE) >= 40
+    assert sorted(name for name in RARE if not swarm.seen[name]) == [], f"in {swarm.seeds} seeds"
+
+
+def test_the_same_seed_is_the_same_world() -> None:
+    for seed in range(100, 140):
+        assert live(seed).log == live(seed).log
+
+
+def test_a_world_does_not_depend_on_the_seed_of_hashes() -> None:
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", DIGESTS],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join([".", "_dev"])},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("0", "1", "4711")
+    }
+    assert len(runs) == 1
