@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -146,8 +147,8 @@ class Bench:
 
 async def open_sinks(stack: AsyncExitStack, dsn: str, shape: Shape) -> dict[int, PostgresSink]:
     def policy(size: int) -> Policy:
-        # A single loop takes longer than the usual 5 ms to put 5,000 rows: full batches are what is compared here.
-        return Policy(max_records=size, concurrency=CONNECTIONS, linger=0.1)
+        # Full batches are compared: a loop takes longer than the usual 5 ms to put 5,000 rows, and all find room.
+        return Policy(max_records=size, concurrency=CONNECTIONS, linger=0.1, max_pending_records=2 * WINDOW)
 
     return {
         size: await stack.enter_async_context(PostgresSink(dsn, "rows", list(shape.columns), policy=policy(size)))
@@ -172,7 +173,18 @@ def contenders(bench: Bench, sinks: dict[int, PostgresSink]) -> dict[str, Callab
     return by_name
 
 
-def add_figures(report: Report, shape: Shape, seconds: dict[str, list[float]], fills: dict[str, float]) -> None:
+@dataclass(slots=True, frozen=True)
+class Figures:
+    """By contender: seconds for a row by round, CPU seconds of this process for a row, and the sink's rows a batch."""
+
+    seconds: dict[str, list[float]]
+    cpu: dict[str, list[float]]
+    fills: dict[str, float]
+
+
+def add_figures(report: Report, shape: Shape, figures: Figures) -> None:
+    seconds, fills = figures.seconds, figures.fills
+
     def size_of(name: str) -> str:
         return name.rpartition(", ")[2]
 
@@ -181,11 +193,12 @@ def add_figures(report: Report, shape: Shape, seconds: dict[str, list[float]], f
 
     report.table(
         f"{shape.title}; the sink has {CONNECTIONS} connections; the last number of a name is the batch size",
-        ["", "rows/s", "rows a batch", "of copy", f"of copy x {CONNECTIONS}", "x executemany"],
+        ["", "rows/s", "client's CPU µs/row", "rows a batch", "of copy", f"of copy x {CONNECTIONS}", "x executemany"],
         [
             [
                 name,
                 f"{1 / median(seconds[name]):,.0f}",
+                f"{median(figures.cpu[name]) * 1e6:.2f}",
                 f"{fills[name]:,.0f}" if name in fills else size_of(name),
                 f"{over(name, 'copy'):.2f}",
                 f"{over(name, f'copy x {CONNECTIONS}'):.2f}",
@@ -200,8 +213,8 @@ def add_figures(report: Report, shape: Shape, seconds: dict[str, list[float]], f
         report.at_least(f"{what} / copy", over(name, "copy"), 0.6)
         report.at_least(f"{what} / executemany", over(name, "executemany"), 1.5)
     colours = {name: OURS if name in fills else PEER if "executemany" in name else FLOOR for name in seconds}
-    figures = {name: (1e-3 / median(seconds[name]), colours[name]) for name in seconds}
-    report.plot(bars(shape.title, "thousand rows/s", figures))
+    drawn = {name: (1e-3 / median(seconds[name]), colours[name]) for name in seconds}
+    report.plot(bars(shape.title, "thousand rows/s", drawn))
 
 
 def main() -> None:
@@ -212,19 +225,17 @@ def main() -> None:
         for shape, count in ((FLIGHTS, 100_000), (EVENTS, 40_000)):
             rows = [shape.row(number) for number in range(count // 5 if report.is_quick else count)]
             with asyncio.Runner() as runner:
-                seconds, fills = measure(runner, server.dsn, shape, rows, rounds)
-            add_figures(report, shape, seconds, fills)
+                figures = measure(runner, server.dsn, shape, rows, rounds)
+            add_figures(report, shape, figures)
     finally:
         server.stop()
     report.finish()
 
 
-def measure(
-    runner: asyncio.Runner, dsn: str, shape: Shape, rows: list[Row], rounds: int
-) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Seconds for a row, by contender and round; and how many rows the sink put into a batch."""
+def measure(runner: asyncio.Runner, dsn: str, shape: Shape, rows: list[Row], rounds: int) -> Figures:
     stack = AsyncExitStack()
     fills: dict[str, float] = {}
+    cpu: dict[str, list[float]] = {}
     try:
         pool = runner.run(stack.enter_async_context(asyncpg.create_pool(dsn, min_size=4, max_size=CONNECTIONS)))
         runner.run(pool.execute(f"DROP TABLE IF EXISTS rows; {shape.table}"))
@@ -235,7 +246,9 @@ def measure(
             def run() -> float:
                 sink = sinks[int(name.rpartition(", ")[2].replace(",", ""))]
                 before = sink.stats()
+                cpu_before = time.process_time()
                 seconds = runner.run(bench.timed(work()))
+                cpu.setdefault(name, []).append((time.process_time() - cpu_before) / len(rows))
                 after = sink.stats()
                 if after.requests > before.requests:
                     fills[name] = (after.delivered - before.delivered) / (after.requests - before.requests)
@@ -244,7 +257,8 @@ def measure(
             return run
 
         works = contenders(bench, sinks)
-        return interleaved(rounds, {name: timed(name, work) for name, work in works.items()}), fills
+        seconds = interleaved(rounds, {name: timed(name, work) for name, work in works.items()})
+        return Figures(seconds, cpu, fills)
     finally:
         runner.run(stack.aclose())
 
