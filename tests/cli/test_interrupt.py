@@ -124,7 +124,8 @@ async def test_a_file_can_be_gone_on_with_after_the_last_line_that_was_read(
 
 async def test_waiting_for_a_first_line_can_be_interrupted(command: Command, aws: AwsEndpoint, queue: Queue) -> None:
     process = await command.start("pipe", "-", *queue, "--format", "csv")
-    while len(os.listdir(f"/proc/{process.pid}/task")) < 2:  # its second thread reads  # noqa: PTH208
+    # Its second thread reads the input.
+    while len(os.listdir(f"/proc/{process.pid}/task")) < 2:  # noqa: ASYNC110, PTH208 - nothing tells but the kernel
         await asyncio.sleep(0.05)
     process.send_signal(signal.SIGINT)
     told = await ended(process)
