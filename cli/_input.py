@@ -1,12 +1,14 @@
 """The file or the pipe that is read, in blocks, without ever holding up the event loop. After: the line splitter.
 
-A thread reads, because a read from a pipe or a slow disk can't be awaited. It is at most two blocks ahead.
+A thread reads, because a read from a pipe or a slow disk can't be awaited. It is at most two blocks ahead. Told to
+stop, it takes nothing more from a pipe, and what it took is still given: nobody else could read that again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import select
 import stat
 import threading
 import zlib
@@ -39,7 +41,7 @@ class Input:
     def __init__(self, path: str) -> None:
         self.name = "standard input" if path == "-" else path
         try:
-            # Raw, without a lock: a thread that is stuck in a read must not keep the interpreter from ending.
+            # Raw: what is in no buffer can't be lost in one.
             self._raw: IO[bytes] = open(0 if path == "-" else path, "rb", 0, closefd=path != "-")  # noqa: SIM115 - closed by `close`
             status = os.fstat(self._raw.fileno())
         except (OSError, ValueError) as error:
@@ -50,6 +52,9 @@ class Input:
         self._blocks: asyncio.Queue[bytes | Exception] = asyncio.Queue()
         self._room = threading.Semaphore(_BLOCKS_AHEAD)
         self._is_stopped = False
+        self._thread: threading.Thread | None = None
+        # Written to by `stop`, so that a thread which waits for a pipe's next bytes need not wait for them.
+        self._wake, self._waker = os.pipe()
         self._read_bytes = 0
 
     @property
@@ -64,7 +69,8 @@ class Input:
             InputBroken: the disk, or the packing, is damaged; what came before is good.
         """
         loop = asyncio.get_running_loop()
-        threading.Thread(target=self._read, args=(loop,), name="sinkwell input", daemon=True).start()
+        self._thread = threading.Thread(target=self._read, args=(loop,), name="sinkwell input", daemon=True)
+        self._thread.start()
         while not self._is_stopped:
             block = await self._blocks.get()
             if isinstance(block, Exception):
@@ -75,13 +81,18 @@ class Input:
             yield block
 
     def stop(self) -> None:
-        """Read no more."""
+        """Take no more."""
+        if self._is_stopped:
+            return
         self._is_stopped = True
+        os.write(self._waker, b"x")
         self._blocks.put_nowait(b"")
         self._room.release()
 
-    def leftover(self) -> list[bytes]:
-        """Give the blocks that were read and not given, once stopped."""
+    async def leftover(self) -> list[bytes]:
+        """Give the blocks that were taken and not given, once stopped."""
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
         blocks: list[bytes] = []
         while not self._blocks.empty():
             block = self._blocks.get_nowait()
@@ -91,16 +102,17 @@ class Input:
 
     def close(self) -> None:
         """Let go of the file."""
-        if self.is_replayable:
+        if self._thread is None or not self._thread.is_alive():
             self._raw.close()
+            os.close(self._wake)
+            os.close(self._waker)
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
         last: bytes | Exception = b""
         try:
             for block in self._contents():
-                self._room.acquire()
-                if self._is_stopped:
-                    break
+                if not self._is_stopped:
+                    self._room.acquire()
                 loop.call_soon_threadsafe(self._blocks.put_nowait, block)
         except (OSError, EOFError, ValueError, zlib.error) as error:
             last = error
@@ -136,6 +148,10 @@ class Input:
             raise EOFError("its gzip data ends too early")
 
     def _take(self) -> bytes:
+        if not self.is_replayable:
+            select.select([self._raw.fileno(), self._wake], [], [])
+        if self._is_stopped:
+            return b""
         block = self._raw.read(_BLOCK_BYTES) or b""
         self._read_bytes += len(block)
         return block

@@ -103,7 +103,7 @@ class Job:
             except asyncio.CancelledError:
                 if not signals.number:
                     raise
-                pipe.abandon_head()
+                await pipe.abandon()
         return Summary(pipe=pipe, stats=stats, seconds=loop.time() - began, signal=signals.number)
 
     async def _pump(self, pipe: Pipe, feed: Feed, errors: Console) -> SinkStats:

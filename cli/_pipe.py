@@ -134,10 +134,12 @@ class Pipe:
         # The first call's task ends when the sink is closed, whoever made it quicker.
         self._closing = self._closing or task
 
-    def abandon_head(self) -> None:
+    async def abandon(self) -> None:
         """Account for what was read when the run ends before it began."""
+        self.source.stop()
         for line in self._head:
             self._give_up(line)
+        await self._give_up_rest()
 
     # --- in ----------------------------------------------------------------------------------------------------------
 
@@ -151,7 +153,7 @@ class Pipe:
             # So that requests and their answers get their turn, however fast the input is.
             await asyncio.sleep(0)
         if self.stopped is not None:
-            self._give_up_rest()
+            await self._give_up_rest()
 
     def _shaped(self, lines: Iterable[Line | BadLine], shape: Callable[[Line], Any]) -> Iterator[Any]:
         for line in lines:
@@ -184,13 +186,13 @@ class Pipe:
         if self.stopped is None:
             yield self._reader.feed(self._splitter.end(), is_last=True)
 
-    def _give_up_rest(self) -> None:
-        """Account for what was read and not come to."""
-        for block in self.source.leftover():
+    async def _give_up_rest(self) -> None:
+        """Account for what was read and not come to; its last line may go on in what was not read."""
+        for block in await self.source.leftover():
             for line in self._reader.feed(self._splitter.feed(block)):
                 self._give_up(line)
         for line in self._reader.feed(self._splitter.end(), is_last=True):
-            self._give_up(line)
+            self._give_up(BadLine(line.number, line.text, "cut off"))
 
     def _give_up(self, line: Line | BadLine) -> None:
         """Make a letter of a line that was not put, unless it can be read again from its file."""

@@ -17,7 +17,7 @@ from sinkwell.core import ConfigError
 
 from . import _options as options
 from ._job import Job
-from ._summary import SETUP_WRONG
+from ._summary import INTERRUPTED, SETUP_WRONG
 
 app = typer.Typer(
     name="sinkwell", no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False
@@ -137,6 +137,8 @@ def _run(job: Job) -> int:
         # As Text, in which nothing is markup: a table called x would make an emoji of `postgres:x:`.
         errors.print(Text(f"sinkwell: {_in_options(str(error))}", style="red"), soft_wrap=not errors.is_terminal)
         return SETUP_WRONG
+    except KeyboardInterrupt:  # before the run listens to it
+        return INTERRUPTED
     summary.print(Console(), errors)
     return summary.exit_code
 

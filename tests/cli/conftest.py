@@ -52,10 +52,10 @@ class Command:
     def letters(self, name: str = "dead.ndjson") -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.folder / name).read_text().splitlines()]
 
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+    async def start(self, *arguments: str, stdin: int = asyncio.subprocess.PIPE) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
         return await asyncio.create_subprocess_exec(
-            *(PROGRAM, *arguments), cwd=self.folder, env=self.env, stdin=pipe, stdout=pipe, stderr=pipe
+            *(PROGRAM, *arguments), cwd=self.folder, env=self.env, stdin=stdin, stdout=pipe, stderr=pipe
         )
 
     async def run(self, *arguments: str, stdin: str | bytes = b"") -> Ended:

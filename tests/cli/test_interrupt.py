@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,42 @@ async def test_what_is_on_its_way_arrives_and_a_pipe_loses_nothing(
     dead = {letter["record"] for letter in command.letters()}
     assert there | dead == set(range(1, 26))
     assert not there & dead
+    assert {letter["reason"] for letter in command.letters()} <= {"abandoned", "interrupted"}
     assert told.code == 130
     assert "Interrupted." in told.out
+
+
+async def test_what_was_taken_from_a_pipe_and_not_put_is_dead_and_not_lost(
+    command: Command, aws: AwsEndpoint, queue: Queue
+) -> None:
+    """The room is 20 records, so that nearly all that was read has not been put: in hand, in blocks, in a half line."""
+    aws.plan.always(SEND, Throttle())
+    command.env["SINKWELL_SQS_MAX_PENDING_RECORDS"] = "20"
+    content = b"".join(b'{"id": %d}\n' % number for number in range(50_000))
+    reading, writing = os.pipe()
+    process = await command.start("pipe", "-", *queue, *DEAD, "--grace", "0", stdin=reading)
+    written = asyncio.get_running_loop().run_in_executor(None, write_all, writing, content)
+    await aws.arrival(SEND, 3)
+    process.send_signal(signal.SIGINT)
+    await process.wait()
+    rest = await asyncio.to_thread(read_all, reading)
+    await written
+    letters = sorted(command.letters(), key=lambda letter: letter["line"])
+    lines = (letter["record"] for letter in letters)
+    taken = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    assert content.removesuffix(rest).decode().rstrip("\n") == taken
+    assert {letter["reason"] for letter in letters} == {"abandoned", "interrupted"}
+    assert len(letters) > 2_000
+
+
+def write_all(writing: int, content: bytes) -> None:
+    with os.fdopen(writing, "wb") as file:
+        file.write(content)
+
+
+def read_all(reading: int) -> bytes:
+    with os.fdopen(reading, "rb") as file:
+        return file.read()
 
 
 async def test_records_that_sqs_did_not_take_in_time_are_dead_letters(
@@ -89,7 +124,9 @@ async def test_a_file_can_be_gone_on_with_after_the_last_line_that_was_read(
 
 async def test_waiting_for_a_first_line_can_be_interrupted(command: Command, aws: AwsEndpoint, queue: Queue) -> None:
     process = await command.start("pipe", "-", *queue, "--format", "csv")
-    await asyncio.sleep(1.5)
+    # Its second thread reads the input.
+    while len(os.listdir(f"/proc/{process.pid}/task")) < 2:  # noqa: ASYNC110, PTH208 - nothing tells but the kernel
+        await asyncio.sleep(0.05)
     process.send_signal(signal.SIGINT)
     told = await ended(process)
     assert (told.code, told.errors) == (130, "")
