@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +163,8 @@ async def test_a_failure_that_is_handed_on_need_not_be_looked_at_by_its_caller(
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
     sink = await open_sink(provider, dead_letter=lambda _: None)
     await reject(sink, provider, "a")
+    provider.requests.clear()
+    gc.collect()
     assert unhandled == []
 
 

@@ -247,3 +247,20 @@ async def test_a_blocked_lane_stops_at_a_record_that_expired_on_the_wire(
         await first
     await asyncio.sleep(30)
     assert provider.sent == [["a:1"]]
+
+
+async def test_a_blocked_lane_stops_at_a_record_that_expired_before_it_was_sent(open_sink: OpenSink) -> None:
+    provider = Scripted(stubborn=True)
+    sink = await open_sink(provider, Policy(concurrency=1, on_failure="block", delivery_timeout=10, linger=0))
+    deliveries = [sink.put("x")]
+    request = await provider.request()
+    deliveries.append(sink.put("k:1"))
+    await asyncio.sleep(5)
+    later = sink.put("k:2")
+    await asyncio.gather(*deliveries, return_exceptions=True)
+    request.deliver()
+    await asyncio.sleep(1)
+    assert provider.sent == [["x"]]
+    sink.resume("k")
+    (await provider.request()).deliver()
+    assert (await later).record == "k:2"
