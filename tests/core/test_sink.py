@@ -221,6 +221,18 @@ async def test_a_key_or_target_that_is_not_hashable_hurts_nobody_else(
     assert sink.stats().waiting == 0
 
 
+async def test_a_destination_that_encodes_two_records_into_one_object_is_told_so(
+    open_sink: OpenSink, provider: Scripted
+) -> None:
+    encoded = provider.encode("a")
+    provider.encode = lambda _: encoded  # type: ignore[method-assign]
+    sink = await open_sink(provider)
+    sink.put("a")
+    with pytest.raises(SinkwellError, match="make a new one each time"):
+        sink.put("b")
+    assert sink.stats().pending_records == 1
+
+
 # --- threads and loops -----------------------------------------------------------------------------------------------
 
 
@@ -295,65 +307,3 @@ async def test_its_stats_are_a_snapshot(open_sink: OpenSink, provider: Scripted)
     assert (stats.pending_records, stats.pending_bytes, stats.targets, stats.concurrency) == (2, 2, 2, 8)
     assert (stats.requests, stats.records_sent, stats.retries, stats.retrying, stats.fill) == (2, 2, 1, 1, 0.25)
     assert (stats.requests_in_flight, stats.oldest_seconds, stats.sealed) == (1, 0.05, {"idle": 2})
-
-
-def targets_of(sink: Sink[Any, Any]) -> dict[Any, Any]:
-    assert sink._dispatcher is not None
-    return sink._dispatcher.sender.targets.batchers
-
-
-# --- idle ------------------------------------------------------------------------------------------------------------
-
-
-async def test_an_idle_sink_schedules_nothing(open_sink: OpenSink, provider: Scripted) -> None:
-    sink = await open_sink(provider)
-    assert timers() == []
-    deliveries = [sink.put(record) for record in ("a", "k:1", "k:2", "q/b")]
-    while not all(delivery.done() for delivery in deliveries):
-        (await provider.request()).deliver()
-        await tick()
-    assert timers() == []
-
-
-async def test_an_idle_sink_that_holds_a_blocked_lane_schedules_nothing(
-    open_sink: OpenSink, provider: Scripted
-) -> None:
-    sink = await open_sink(provider, Policy(on_failure="block", max_attempts=1))
-    delivery = sink.put("k:1")
-    (await provider.request()).answer(RETRY)
-    assert (await asyncio.gather(delivery, return_exceptions=True))[0].reason == "expired"
-    await tick()
-    assert (timers(), sink.stats().targets) == ([], 1)
-
-
-async def test_idle_targets_and_keys_are_forgotten(open_sink: OpenSink) -> None:
-    provider = Scripted(answers_at_once=True)
-    sink = await open_sink(provider)
-    await sink.put_many(f"q{number % 10}/k{number}:body" for number in range(100))
-    assert sink.stats().targets == 0
-    assert targets_of(sink) == {}
-
-
-async def test_idle_keys_of_a_busy_target_are_forgotten(open_sink: OpenSink, provider: Scripted) -> None:
-    sink = await open_sink(provider, Policy(max_records=1, linger=0))
-    sink.put("busy")
-    await tick()
-    for number in range(5):
-        sink.put(f"k{number}:body")
-    await tick()
-    for request in provider.requests[1:]:
-        request.deliver()
-    await tick()
-    assert targets_of(sink)[None]._heads == {}
-
-
-async def test_an_encoder_that_gives_one_object_for_two_records_is_told_so(
-    open_sink: OpenSink, provider: Scripted, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    only = Encoded("a", 1)
-    monkeypatch.setattr(provider, "encode", lambda _record: only)
-    sink = await open_sink(provider)
-    sink.put_nowait("a").cancel()
-    with pytest.raises(SinkwellError, match="one object for two records"):
-        sink.put("b")
-    assert sink.stats().pending_records == 1

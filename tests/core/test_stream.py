@@ -174,8 +174,8 @@ async def test_a_long_sync_source_lets_the_loop_breathe(open_sink: OpenSink) -> 
     provider = Scripted(answers_at_once=True)
     sink = await open_sink(provider)
     putting = asyncio.ensure_future(sink.put_many(str(number) for number in range(5_000)))
-    while not sink.stats().pending_records:
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the reader begins
+    await asyncio.sleep(0)  # the feeder begins
     assert sink.stats().pending_records == 500
     assert len(await putting) == 5_000
 
