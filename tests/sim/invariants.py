@@ -62,7 +62,9 @@ class Watch:
             if held:
                 oracle.rare("a dead letter kept its room")
         if budget.records != len(self.open) + held:
-            oracle.breach("I8", f"budget counts {budget.records} records, {len(self.open)} are open, {held} letters held")
+            oracle.breach(
+                "I8", f"budget counts {budget.records} records, {len(self.open)} are open, {held} letters held"
+            )
         if not held and budget.bytes != self.open.bytes:
             oracle.breach("I8", f"budget counts {budget.bytes} bytes, {self.open.bytes} are open")
         if budget.records > budget.max_records or budget.bytes > budget.max_bytes:
@@ -150,13 +152,21 @@ class Watch:
         flights = [flight.batcher for flight in self.sender.flights]
         repeat = self._oracle.scenario.limits.keys_repeat
         for target, batcher in self.targets.batchers.items():
-            ready = [entry for head in batcher._ready for entry in (head, *(head.lane.entries if repeat and head.lane else ()))]
+            ready = [
+                entry
+                for head in batcher._ready
+                for entry in (head, *(head.lane.entries if repeat and head.lane else ()))
+            ]
             counted = (batcher.ready_records, batcher.ready_bytes, batcher.in_flight)
             held = (len(ready), sum(entry.size for entry in ready), flights.count(batcher))
             if counted != held:
-                self._oracle.breach("I8", f"target {target} counts {counted} records, bytes, requests, and holds {held}")
+                self._oracle.breach(
+                    "I8", f"target {target} counts {counted} records, bytes, requests, and holds {held}"
+                )
             if ready and min(entry.ready_at for entry in batcher._ready) < batcher.oldest.ready_at - EPSILON:
-                self._oracle.breach("I10", f"target {target} lingers by an entry that is not the one that waits longest")
+                self._oracle.breach(
+                    "I10", f"target {target} lingers by an entry that is not the one that waits longest"
+                )
             if batcher.is_idle:
                 self._oracle.breach("I13", f"target {target} is idle, and was not forgotten")
 

@@ -120,7 +120,9 @@ def draw(seed: int) -> Scenario:
         producers=producers,
         faults=faults,
         deeds=_deeds(rng, span, policy),
-        dead_letter=rng.choice(("none", "none", "none", "plain", "async", "slow", "failing", "hanging", "sink", "full sink")),
+        dead_letter=rng.choice(
+            ("none", "none", "none", "plain", "async", "slow", "failing", "hanging", "sink", "full sink")
+        ),
         cancel_on_answer=rng.choice((0.0, 0.0, 0.1, 0.5)),
         observer_raises=rng.choice((0.0, 0.0, 0.0, 0.3, 1.0)),
         records=records,
