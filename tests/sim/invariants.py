@@ -1,4 +1,4 @@
-"""What must hold after every step of the loop, and at the end of a world. Numbers are those of the table in `README.md`.
+"""What must hold after every step of the loop, and at the end of a world; I1 to I18 and C1 to C6 number the promises.
 
 This is the only file that looks inside the core; the oracle sees what callers and the provider see.
 """

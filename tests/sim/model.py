@@ -1,4 +1,4 @@
-"""What a sink must do, said a second time without batches, clocks or tasks: records in lines, and what the provider says.
+"""What a sink must do, said again without batches, clocks or tasks: records in line, and what the provider says.
 
 One target, one request at a time, no duplicates, no time. The real sink is driven in lock-step with it.
 """
@@ -33,7 +33,7 @@ class Model:
         return True
 
     def may_leave(self) -> list[tuple[int, str | None]]:
-        """Give what the next batch may take: of each key the first, and what is in backoff only if nothing else is there."""
+        """Give what the next batch may take: each key's first; what is in backoff only if nothing else is there."""
         if self.flying:
             return []
         heads: list[tuple[int, str | None]] = []

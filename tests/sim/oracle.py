@@ -1,4 +1,4 @@
-"""What really happened in a simulated world, told by its provider and its callers, and checked against what the core says."""
+"""What really happened in a simulated world, by its provider and its callers, checked against what the core says."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Oracle:
         self.stalled = 0.0
         self.is_closing = False
         # Told of the records of each answer, before the core is: who cancels callers in the tick of completion.
-        self.on_answer: Any = lambda records: None
+        self.on_answer: Any = lambda _: None
         self.is_abandoning: Any = lambda: False
         self.is_closed = False
         self.letters_failed = 0
@@ -244,8 +244,6 @@ class Oracle:
             self.rare("ended while on the wire")
         if failure.reason == "expired" and not ends:
             self.rare("expired before it was ever sent")
-        if is_culprit and not ends:
-            self.rare("culprit found by deduction alone")
         self.rare(f"ended {failure.reason} and {failure.outcome.value}")
         lane = self.lane_of(record)
         if lane is not None and self.policy.on_failure == "block" and not self.is_abandoning():
