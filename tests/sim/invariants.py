@@ -143,9 +143,9 @@ class Watch:
             future = entry.future
             if future is not None and future.done() and not future.cancelled():
                 self._oracle.breach("I1", f"record {entry.record.id} is open and its caller was told")
-            if entry.place is Place.READY and entry.key is None and not entry.record.attempts:
-                if entry.ready_at > entry.record.accepted_at + EPSILON:
-                    self._oracle.breach("I10", f"record {entry.record.id} lingers from later than its acceptance")
+            is_fresh = entry.place is Place.READY and entry.key is None and not entry.record.attempts
+            if is_fresh and entry.ready_at > entry.record.accepted_at + EPSILON:
+                self._oracle.breach("I10", f"record {entry.record.id} lingers from later than its acceptance")
 
     def _counts(self) -> None:
         """I8: what each target counts is what it holds."""
@@ -280,9 +280,9 @@ def _order(oracle: Oracle) -> None:
 def left_behind(loop: asyncio.AbstractEventLoop) -> list[str]:
     """I13: name the core's tasks and timers that are still there."""
     found = [f"task {task.get_coro().__qualname__}" for task in asyncio.all_tasks(loop) if _is_core(task.get_coro())]
-    for handle in loop._scheduled:  # type: ignore[attr-defined]
-        if not handle.cancelled() and "sinkwell/core/_" in _home(handle._callback):
-            found.append(f"timer {handle._callback}")
+    handles: list[Any] = loop._scheduled  # type: ignore[attr-defined]
+    armed = [handle._callback for handle in handles if not handle.cancelled()]
+    found += [f"timer {callback}" for callback in armed if "sinkwell/core/_" in _home(callback)]
     return sorted(found)
 
 
