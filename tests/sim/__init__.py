@@ -1,1 +1,1 @@
-"""The simulator: whole lives of a sink in virtual time, drawn from one number, with every promise checked after every step."""
+"""The simulator: whole lives of a sink in virtual time, from one number, every promise checked after every step."""

@@ -42,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, metavar="SEED", help="run this one only")
     parser.add_argument("--trace", action="store_true", help="with --seed: print what happened, in order")
     parser.add_argument("--record", type=int, metavar="ID", help="with --trace: only this record's journey")
-    parser.add_argument("--planted", action="store_true", help="plant bugs in the core, one at a time: each must be caught")
+    parser.add_argument(
+        "--planted", action="store_true", help="plant bugs in the core, one at a time: each must be caught"
+    )
     parser.add_argument("--only", metavar="NAME", help="with --planted: only bugs whose name contains this")
     parser.add_argument("--rare", action="store_true", help="print how many seeds reached each rare state")
     asked = parser.parse_args(arguments)

@@ -1,15 +1,15 @@
-"""The provider of a simulated world: it keeps an exact log of what was written, and fails in every way that was drawn."""
+"""The provider of a simulated world: it keeps an exact log of what was written, and fails as it was drawn."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sinkwell.core import BatchRefused, Delivered, Encoded, InvalidRecord, Receipt, Rejected, Retry, Unknown
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Sequence
 
     from sinkwell.core import Batch, Limits, Policy
@@ -263,7 +263,7 @@ class SimDestination:
             case "string":
                 return "x" * len(verdicts)
             case _:
-                return [Broken("ok")] + verdicts[1:]
+                return [Broken("ok"), *verdicts[1:]]
 
     def _write(self, batch: Batch, indexes: Sequence[int], request: int) -> None:
         for index in indexes:

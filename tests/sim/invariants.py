@@ -1,4 +1,4 @@
-"""What must hold after every step of the loop, and at the end of a world. Numbers are those of the table in `README.md`.
+"""What must hold after every step of the loop, and at the end of a world; I1 to I18 and C1 to C6 number the promises.
 
 This is the only file that looks inside the core; the oracle sees what callers and the provider see.
 """
@@ -62,7 +62,9 @@ class Watch:
             if held:
                 oracle.rare("a dead letter kept its room")
         if budget.records != len(self.open) + held:
-            oracle.breach("I8", f"budget counts {budget.records} records, {len(self.open)} are open, {held} letters held")
+            oracle.breach(
+                "I8", f"budget counts {budget.records} records, {len(self.open)} are open, {held} letters held"
+            )
         if not held and budget.bytes != self.open.bytes:
             oracle.breach("I8", f"budget counts {budget.bytes} bytes, {self.open.bytes} are open")
         if budget.records > budget.max_records or budget.bytes > budget.max_bytes:
@@ -141,22 +143,30 @@ class Watch:
             future = entry.future
             if future is not None and future.done() and not future.cancelled():
                 self._oracle.breach("I1", f"record {entry.record.id} is open and its caller was told")
-            if entry.place is Place.READY and entry.key is None and not entry.record.attempts:
-                if entry.ready_at > entry.record.accepted_at + EPSILON:
-                    self._oracle.breach("I10", f"record {entry.record.id} lingers from later than its acceptance")
+            is_fresh = entry.place is Place.READY and entry.key is None and not entry.record.attempts
+            if is_fresh and entry.ready_at > entry.record.accepted_at + EPSILON:
+                self._oracle.breach("I10", f"record {entry.record.id} lingers from later than its acceptance")
 
     def _counts(self) -> None:
         """I8: what each target counts is what it holds."""
         flights = [flight.batcher for flight in self.sender.flights]
         repeat = self._oracle.scenario.limits.keys_repeat
         for target, batcher in self.targets.batchers.items():
-            ready = [entry for head in batcher._ready for entry in (head, *(head.lane.entries if repeat and head.lane else ()))]
+            ready = [
+                entry
+                for head in batcher._ready
+                for entry in (head, *(head.lane.entries if repeat and head.lane else ()))
+            ]
             counted = (batcher.ready_records, batcher.ready_bytes, batcher.in_flight)
             held = (len(ready), sum(entry.size for entry in ready), flights.count(batcher))
             if counted != held:
-                self._oracle.breach("I8", f"target {target} counts {counted} records, bytes, requests, and holds {held}")
+                self._oracle.breach(
+                    "I8", f"target {target} counts {counted} records, bytes, requests, and holds {held}"
+                )
             if ready and min(entry.ready_at for entry in batcher._ready) < batcher.oldest.ready_at - EPSILON:
-                self._oracle.breach("I10", f"target {target} lingers by an entry that is not the one that waits longest")
+                self._oracle.breach(
+                    "I10", f"target {target} lingers by an entry that is not the one that waits longest"
+                )
             if batcher.is_idle:
                 self._oracle.breach("I13", f"target {target} is idle, and was not forgotten")
 
@@ -270,9 +280,9 @@ def _order(oracle: Oracle) -> None:
 def left_behind(loop: asyncio.AbstractEventLoop) -> list[str]:
     """I13: name the core's tasks and timers that are still there."""
     found = [f"task {task.get_coro().__qualname__}" for task in asyncio.all_tasks(loop) if _is_core(task.get_coro())]
-    for handle in loop._scheduled:  # type: ignore[attr-defined]
-        if not handle.cancelled() and "sinkwell/core/_" in _home(handle._callback):
-            found.append(f"timer {handle._callback}")
+    handles: list[Any] = loop._scheduled  # type: ignore[attr-defined]
+    armed = [handle._callback for handle in handles if not handle.cancelled()]
+    found += [f"timer {callback}" for callback in armed if "sinkwell/core/_" in _home(callback)]
     return sorted(found)
 
 

@@ -1,4 +1,4 @@
-"""What really happened in a simulated world, told by its provider and its callers, and checked against what the core says."""
+"""What really happened in a simulated world, by its provider and its callers, checked against what the core says."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Oracle:
         self.stalled = 0.0
         self.is_closing = False
         # Told of the records of each answer, before the core is: who cancels callers in the tick of completion.
-        self.on_answer: Any = lambda records: None
+        self.on_answer: Any = lambda _: None
         self.is_abandoning: Any = lambda: False
         self.is_closed = False
         self.letters_failed = 0
@@ -202,7 +202,9 @@ class Oracle:
         record.is_orphan = entry.future is not None and entry.future.cancelled()
         assert record.accepted_at is not None
         if now - record.accepted_at > self.policy.delivery_timeout + self.stalled + EPSILON:
-            self.breach("I15", f"record {record.id} ended after {now - record.accepted_at:.3f} s, later than delivery_timeout")
+            self.breach(
+                "I15", f"record {record.id} ended after {now - record.accepted_at:.3f} s, later than delivery_timeout"
+            )
         if isinstance(outcome, Receipt):
             self.number_ended["delivered"] += 1
             if not record.attempts or record.attempts[-1].end != "D":
@@ -235,13 +237,13 @@ class Oracle:
             self.breach("I15", f"record {record.id} was rejected, though neither it nor an answer was bad ({ends})")
         charged = sum(end != "B" for end in ends) + (is_culprit or record.is_launched)
         if failure.attempts != charged and not is_cut_off:
-            self.breach("I15", f"record {record.id}: {failure.attempts} attempts were told, {charged} were made ({ends})")
+            self.breach(
+                "I15", f"record {record.id}: {failure.attempts} attempts were told, {charged} were made ({ends})"
+            )
         if "" in ends:
             self.rare("ended while on the wire")
         if failure.reason == "expired" and not ends:
             self.rare("expired before it was ever sent")
-        if is_culprit and not ends:
-            self.rare("culprit found by deduction alone")
         self.rare(f"ended {failure.reason} and {failure.outcome.value}")
         lane = self.lane_of(record)
         if lane is not None and self.policy.on_failure == "block" and not self.is_abandoning():
@@ -330,7 +332,9 @@ class Oracle:
             if leads and last.end in ("R", "U") and last.ended_at is not None:
                 wait = now - last.ended_at
                 if wait < self.policy.backoff.base - EPSILON or now < last.not_before - EPSILON:
-                    self.breach("I15", f"record {record.id} was sent again after {wait:.4f} s, before its backoff ended")
+                    self.breach(
+                        "I15", f"record {record.id} was sent again after {wait:.4f} s, before its backoff ended"
+                    )
         charged = 1 + sum(attempt.end != "B" for attempt in attempts)
         if self.policy.max_attempts is not None and charged > self.policy.max_attempts:
             self.breach("I15", f"record {record.id} was sent a {charged}th time, above max_attempts")
@@ -385,7 +389,9 @@ class Oracle:
         bad = sum(record.is_bad for record in records)
         halvings = math.ceil(math.log2(len(records)))
         faults = self.scenario.faults
-        is_exact = faults.are_none and not faults.wrong_suspect and not self.has_deeds("kill", "stall", "close and kill")
+        is_exact = (
+            faults.are_none and not faults.wrong_suspect and not self.has_deeds("kill", "stall", "close and kill")
+        )
         most = bad * halvings + bad if is_exact else 10**9
         case = Case(most=most)
         self.cases.update(dict.fromkeys(records, case))

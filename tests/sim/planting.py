@@ -51,7 +51,9 @@ def bugs() -> list[Bug]:
     counts = [(bug, (ROOT / "core" / bug.file).read_text().count(bug.original)) for bug in read]
     stray = [f"  {bug.name}: {count} times in core/{bug.file}" for bug, count in counts if count != 1]
     if stray:
-        raise ValueError("\n".join(["the core has changed under these; each original must occur exactly once:", *stray]))
+        raise ValueError(
+            "\n".join(["the core has changed under these; each original must occur exactly once:", *stray])
+        )
     return read
 
 
@@ -89,6 +91,9 @@ def plant_all(*, jobs: int = 2, only: str = "") -> int:
         for found in pool.map(hunt, wanted):
             escaped += not found.seeds
             caught = f"{found.seeds:>6,}" if found.seeds else "ESCAPED"
-            print(f"{caught}  {found.seconds:5.1f}  {found.bug.file}: {found.bug.name}\n{'':15}{found.says[:105]}", flush=True)
+            print(
+                f"{caught}  {found.seconds:5.1f}  {found.bug.file}: {found.bug.name}\n{'':15}{found.says[:105]}",
+                flush=True,
+            )
     print(f"{len(wanted) - escaped} of {len(wanted)} caught in {time.monotonic() - began:.0f} s")
     return 1 if escaped else 0

@@ -42,7 +42,6 @@ RARE: Final = frozenset(
         "close was cancelled",
         "close with callers waiting for room",
         "close with requests in flight",
-        "culprit found by deduction alone",
         "delivered at a later attempt",
         "encoder raised",
         "ended abandoned and not_written",

@@ -43,15 +43,17 @@ class Result:
     def summary(self) -> str:
         """Say it all in a few lines."""
         lines = [
-            f"{self.seeds:,} seeds in {self.seconds:.0f} s: {self.records:,} records, {self.steps:,} steps of the loop, "
-            f"{len(self.seen)} rare states reached"
+            f"{self.seeds:,} seeds in {self.seconds:.0f} s: {self.records:,} records, {self.steps:,} steps, "
+            + f"{len(self.seen)} rare states reached"
         ]
         for seed, breach in sorted(self.failed)[:20]:
             lines.append(f"  seed {seed} breaks {breach}")
         for seed, error in sorted(self.crashed)[:5]:
             lines.append(f"  seed {seed} crashed the simulator:\n{error}")
         if self.failed or self.crashed:
-            lines.append(f"  {len(self.failed) + len(self.crashed)} failed; look at one: python -m tests.sim --trace --seed ...")
+            lines.append(
+                f"  {len(self.failed) + len(self.crashed)} failed; look at one: python -m tests.sim --trace --seed ..."
+            )
         return "\n".join(lines)
 
 
@@ -74,7 +76,12 @@ def run_chunk(seeds: Sequence[int]) -> Result:
 
 
 def run_seeds(
-    seeds: Sequence[int], *, jobs: int = 2, seconds: float | None = None, progress: bool = False, stop_at_first: bool = False
+    seeds: Sequence[int],
+    *,
+    jobs: int = 2,
+    seconds: float | None = None,
+    progress: bool = False,
+    stop_at_first: bool = False,
 ) -> Result:
     """Run the seeds, or as many as fit into `seconds`, on `jobs` processes."""
     chunks = [seeds[index : index + CHUNK] for index in range(0, len(seeds), CHUNK)]

@@ -60,7 +60,10 @@ class Record:
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One request that carried a record. `end` is D(elivered), R(etry), X (rejected), B (refused whole), U(nknown) or "" in flight."""
+    """One request that carried a record.
+
+    `end` is D(elivered), R(etry), X (rejected), B (refused whole), U(nknown) or, in flight, empty.
+    """
 
     began_at: float
     request: int
@@ -120,7 +123,9 @@ def draw(seed: int) -> Scenario:
         producers=producers,
         faults=faults,
         deeds=_deeds(rng, span, policy),
-        dead_letter=rng.choice(("none", "none", "none", "plain", "async", "slow", "failing", "hanging", "sink", "full sink")),
+        dead_letter=rng.choice(
+            ("none", "none", "none", "plain", "async", "slow", "failing", "hanging", "sink", "full sink")
+        ),
         cancel_on_answer=rng.choice((0.0, 0.0, 0.1, 0.5)),
         observer_raises=rng.choice((0.0, 0.0, 0.0, 0.3, 1.0)),
         records=records,
@@ -245,8 +250,7 @@ def _deeds(rng: random.Random, span: float, policy: Policy) -> list[tuple[float,
     for kind, counts in kinds.items():
         chance = 1.0 if kind == "resume" and policy.on_failure == "block" else 0.3
         if rng.random() < chance:
-            for _ in range(rng.choice(counts)):
-                deeds.append((rng.uniform(0, span if rng.random() < 0.7 else later), kind))
+            deeds += [(rng.uniform(0, span if rng.random() < 0.7 else later), kind) for _ in range(rng.choice(counts))]
     if rng.random() < 0.5:
         closes = ["close", "close at once", "close soon", "close and cancel", "close and kill"]
         at = rng.uniform(0, span * 1.5 if rng.random() < 0.7 else later)

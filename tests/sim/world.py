@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sinkwell.core import DeliveryError, InvalidRecord, Observer, Receipt, Sink, SinkClosed, SinkFull, SinkwellError
+from sinkwell.core import Observer, Receipt, Sink, SinkwellError
 from sinkwell.core.testing import Deadlock, VirtualLoop
 
 from .callers import Callers
