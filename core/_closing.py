@@ -25,10 +25,18 @@ CANCEL_GRACE: Final = 5.0
 
 
 async def close_destination(destination: Destination[Any, Any]) -> None:
-    """Let go of the connections. There is nothing that anybody could do if that fails."""
+    """Let go of the connections. There is nothing that anybody could do if that fails, or never ends."""
+    closing = asyncio.get_running_loop().create_task(_aclose(destination))
+    await asyncio.wait([closing], timeout=CANCEL_GRACE)
+    if not closing.done():
+        closing.cancel()
+        await asyncio.wait([closing], timeout=CANCEL_GRACE)
+        logger.error("%s: closing the connection took over %s s and was given up", destination.name, CANCEL_GRACE)
+
+
+async def _aclose(destination: Destination[Any, Any]) -> None:
     try:
-        async with asyncio.timeout(CANCEL_GRACE):
-            await destination.aclose()
+        await destination.aclose()
     except Exception:
         logger.exception("%s: closing the connection failed; every record has its outcome", destination.name)
 

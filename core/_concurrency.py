@@ -20,8 +20,8 @@ class Concurrency(Protocol):
 
     limit: int
 
-    def answered(self, *, sent_at: float, now: float, throttled: bool, in_flight: int) -> None:
-        """Learn from one attempt: when it began and ended, if it was throttled, how many flew with it."""
+    def answered(self, *, sent_at: float, now: float, throttled: bool, was_full: bool) -> None:
+        """Learn from one attempt: when it began and ended, if it was throttled, if all slots were in use."""
         ...
 
 
@@ -34,7 +34,7 @@ class FixedConcurrency:
     def __init__(self, limit: int) -> None:
         self.limit = limit
 
-    def answered(self, *, sent_at: float, now: float, throttled: bool, in_flight: int) -> None:
+    def answered(self, *, sent_at: float, now: float, throttled: bool, was_full: bool) -> None:
         """Learn nothing."""
 
 
@@ -53,7 +53,7 @@ class AdaptiveConcurrency:
         self._mean = 0.0
         self._deviation = 0.0
 
-    def answered(self, *, sent_at: float, now: float, throttled: bool, in_flight: int) -> None:
+    def answered(self, *, sent_at: float, now: float, throttled: bool, was_full: bool) -> None:
         """Go (1) down for a throttle or a slow attempt, once a round trip; (2) up if all slots were in use."""
         seconds = now - sent_at
         is_slow = self._mean > 0 and seconds > max(
@@ -67,7 +67,7 @@ class AdaptiveConcurrency:
                 self._decreased_at = now
                 self._is_slow_start = False
                 self._exact *= _DECREASE
-        elif in_flight >= self.limit:
+        elif was_full:
             self._exact += 1.0 if self._is_slow_start else 1.0 / self._exact
         self._exact = min(max(self._exact, float(self._bounds.minimum)), float(self._bounds.maximum))
         self.limit = int(self._exact)

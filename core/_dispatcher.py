@@ -164,9 +164,15 @@ class Dispatcher:
     def _admit(self) -> None:
         """Accept who waits, in order, as far as there is room: here, so that nobody comes between."""
         while (waiting := self.budget.next_admitted()) is not None:
-            self.accept(waiting.record, waiting.encoded, waiting.future, is_its_turn=True)
-            if waiting.accepted is not None and not waiting.accepted.done():
-                waiting.accepted.set_result(waiting.encoded)
+            caller = waiting.accepted or waiting.future
+            assert caller is not None
+            try:
+                self.accept(waiting.record, waiting.encoded, waiting.future, is_its_turn=True)
+            except Exception as error:  # noqa: BLE001 - what put would have raised, if there had been room
+                caller.set_exception(error)
+            else:
+                if caller is waiting.accepted:
+                    caller.set_result(waiting.encoded)
 
     # --- out ---------------------------------------------------------------------------------------------------------
 

@@ -83,6 +83,8 @@ class Sender:
         self.pump_handle: asyncio.Handle | None = None
         self._pace_timer: asyncio.TimerHandle | None = None
         self._retry_timer: asyncio.TimerHandle | None = None
+        # Whether all slots were in use after the last pump: only then would more of them have been of use.
+        self._is_full = False
         # The loop's time as of the first event of this tick; valid while the pump is scheduled.
         self.now = 0.0
 
@@ -116,6 +118,10 @@ class Sender:
         """Send what may leave: the targets take turns, a batch each, until no slot is free or none has a reason."""
         self.pump_handle = None
         now = max(self.now, self._loop.time())
+        self._send_all(now)
+        self._is_full = len(self.flights) >= self.concurrency.limit
+
+    def _send_all(self, now: float) -> None:
         while len(self.flights) < self.concurrency.limit:
             turn = self.targets.next_to_send(now)
             if turn is None:
@@ -205,7 +211,7 @@ class Sender:
                 entry.attempts -= 1
         throttled = self._judge.apply(flight, batch.entries, verdicts, now)
         self._tally.landed(batch, verdicts, seconds=now - flight.sent_at, throttled=throttled, error=error)
-        self.concurrency.answered(sent_at=flight.sent_at, now=now, throttled=throttled, in_flight=len(self.flights))
+        self.concurrency.answered(sent_at=flight.sent_at, now=now, throttled=throttled, was_full=self._is_full)
         if flight.isolation is not None:
             flight.isolation.written(all_of_it=all(type(verdict) is Delivered for verdict in verdicts))
         self._next_part(flight, now)

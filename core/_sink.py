@@ -10,6 +10,7 @@ from ._budget import Waiting
 from ._closing import Closing, close_destination
 from ._dead_letter import DeadLetters, DeadLetterTarget
 from ._dispatcher import Dispatcher
+from ._entry import Entry
 from ._errors import ConfigError, InvalidRecord, SinkClosed, SinkFull, SinkwellError, not_encoded
 from ._policy import Policy, bounds_of
 from ._stream import stream_outcomes
@@ -211,9 +212,25 @@ class Sink(Generic[T, R]):
         """Put all records and wait for all outcomes: a list in the records' order, never an exception for one record.
 
         Each element is a receipt, a `DeliveryError`, or, for a record that was not accepted, `InvalidRecord` or
-        `SinkClosed`. Cancelled: what was accepted is still delivered, the rest is not put.
+        `SinkClosed`. Cancelled: what was accepted is still delivered, and the observer gets its outcomes; the rest is
+        not put. What the iterable itself raises is raised, with the same effect.
         """
-        return [outcome async for outcome in self.stream(records)]
+        dispatcher = self._dispatcher
+        if dispatcher is None or dispatcher.is_closing:
+            raise self._closed_error()
+        settled: list[Any] = []
+        try:
+            async for item in stream_outcomes(
+                dispatcher, self._destination, records, self._closed_error, as_entries=True
+            ):
+                settled.append(item)  # noqa: PERF401 - a comprehension would take them along when it is cancelled
+        except BaseException:
+            # Nobody is told what was collected so far, but the observer.
+            for item in settled:
+                if isinstance(item, Entry):
+                    dispatcher.ledger.disown(item)
+            raise
+        return [item.outcome if isinstance(item, Entry) else item for item in settled]
 
     def stream(self, records: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[R | SinkwellError]:
         """Put records from any iterable or async iterable in bounded memory, and give their outcomes in their order.

@@ -17,7 +17,7 @@ from ._entry import Entry, Place
 from ._errors import InvalidRecord, SinkClosed, SinkwellError, not_encoded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncGenerator, Callable, Iterable
 
     from ._destination import Destination
     from ._dispatcher import Dispatcher
@@ -126,8 +126,10 @@ async def stream_outcomes(
     destination: Destination[Any, Any],
     records: Iterable[Any] | AsyncIterable[Any],
     closed: Callable[[], SinkClosed],
-) -> AsyncIterator[Any]:
-    """Put the records and give their outcomes in order; see `Sink.stream`."""
+    *,
+    as_entries: bool = False,
+) -> AsyncGenerator[Any, None]:
+    """Put the records and give their outcomes in order, see `Sink.stream`; or the entries that have them."""
     dispatcher.sender.check_loop()
     feed = _Feed(dispatcher, destination, closed)
     feeder = asyncio.get_running_loop().create_task(feed.run(records))
@@ -145,7 +147,8 @@ async def stream_outcomes(
                     # The outcome is read from the entry; only whether it is there matters here.
                     await asyncio.wait([first.future])
                     first.future.exception()
-                first = first.outcome
+                if not as_entries:
+                    first = first.outcome
             window.popleft()
             if feed.taken is not None and not feed.taken.done():
                 feed.taken.set_result(None)

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def answer(
-    level: AdaptiveConcurrency, now: float, *, seconds: float = 1, throttled: bool = False, busy: int = 0
+    level: AdaptiveConcurrency, now: float, *, seconds: float = 1, throttled: bool = False, was_full: bool = True
 ) -> int:
-    """One attempt that ended now, with all slots in use unless `busy` says otherwise."""
-    level.answered(sent_at=now - seconds, now=now, throttled=throttled, in_flight=busy or level.limit)
+    """One attempt that ended now, with all slots in use unless `was_full` says otherwise."""
+    level.answered(sent_at=now - seconds, now=now, throttled=throttled, was_full=was_full)
     return level.limit
 
 
@@ -31,7 +31,7 @@ def grown(to: int, maximum: int = 64) -> AdaptiveConcurrency:
 
 def test_a_fixed_number_learns_nothing() -> None:
     level = FixedConcurrency(8)
-    level.answered(sent_at=0, now=100, throttled=True, in_flight=8)
+    level.answered(sent_at=0, now=100, throttled=True, was_full=True)
     assert level.limit == 8
 
 
@@ -48,7 +48,7 @@ def test_it_never_passes_its_maximum() -> None:
 
 def test_it_does_not_grow_while_slots_are_free() -> None:
     level = grown(4)
-    assert answer(level, 1, busy=3) == 4
+    assert answer(level, 1, was_full=False) == 4
 
 
 def test_a_throttle_takes_it_to_seven_tenths() -> None:
@@ -77,7 +77,7 @@ def test_throttles_of_one_round_trip_count_once() -> None:
 def test_an_attempt_far_slower_than_the_average_takes_it_down_as_a_throttle_does() -> None:
     level = grown(10)
     for _ in range(50):
-        answer(level, 1, busy=1)
+        answer(level, 1, was_full=False)
     assert answer(level, 5, seconds=1.9) == 11
     assert answer(level, 10, seconds=4) == 7
 
@@ -85,8 +85,8 @@ def test_an_attempt_far_slower_than_the_average_takes_it_down_as_a_throttle_does
 def test_a_slow_attempt_among_scattered_ones_is_no_sign() -> None:
     level = grown(10)
     for number in range(100):
-        answer(level, 10, seconds=0.2 if number % 2 else 1.8, busy=1)
-    assert answer(level, 20, seconds=2.5, busy=1) == 10
+        answer(level, 10, seconds=0.2 if number % 2 else 1.8, was_full=False)
+    assert answer(level, 20, seconds=2.5, was_full=False) == 10
 
 
 def test_how_long_a_throttled_answer_took_is_not_remembered() -> None:
@@ -94,7 +94,7 @@ def test_how_long_a_throttled_answer_took_is_not_remembered() -> None:
     for _ in range(100):
         answer(level, 50, seconds=0.001, throttled=True)
     assert level.limit == 7
-    assert answer(level, 100, seconds=1.5, busy=1) == 7  # beside the throttles' average it would be slow
+    assert answer(level, 100, seconds=1.5, was_full=False) == 7  # beside the throttles' average it would be slow
 
 
 def test_an_attempt_of_no_time_at_all_does_not_make_the_next_one_slow() -> None:
@@ -142,3 +142,20 @@ async def test_one_round_of_throttles_is_one_step_down(open_sink: OpenSink, prov
         request.answer(THROTTLED)
     await tick()
     assert sink.stats().concurrency == 8
+
+
+async def test_slow_start_doubles_although_all_answers_come_in_one_tick(
+    open_sink: OpenSink, provider: Scripted
+) -> None:
+    sink = await open_sink(provider, Policy(max_records=1, concurrency=Adaptive(2, 64)))
+    for number in range(20):
+        sink.put(str(number))
+    limits = []
+    for _ in range(3):
+        await tick()
+        provider.answer_all()
+        await tick()
+        limits.append(sink.stats().concurrency)
+    provider.answers_at_once = True
+    provider.answer_all()
+    assert limits == [4, 8, 16]

@@ -307,3 +307,18 @@ async def test_its_stats_are_a_snapshot(open_sink: OpenSink, provider: Scripted)
     assert (stats.pending_records, stats.pending_bytes, stats.targets, stats.concurrency) == (2, 2, 2, 8)
     assert (stats.requests, stats.records_sent, stats.retries, stats.retrying, stats.fill) == (2, 2, 1, 1, 0.25)
     assert (stats.requests_in_flight, stats.oldest_seconds, stats.sealed) == (1, 0.05, {"idle": 2})
+
+
+async def test_one_object_for_two_records_that_wait_for_room_harms_the_second_only(
+    open_sink: OpenSink, provider: Scripted
+) -> None:
+    sink = await open_sink(provider, Policy(max_pending_records=1, max_records=1))
+    sink.put("a")
+    waiting = provider.encode("b")
+    provider.encode = lambda _record: waiting  # type: ignore[method-assign]
+    second, third = sink.put("b"), sink.put("c")
+    (await provider.request()).deliver()
+    (await provider.request()).deliver()
+    assert (await second).record == "b"
+    with pytest.raises(SinkwellError, match="one object for two records"):
+        await third

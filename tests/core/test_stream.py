@@ -205,7 +205,7 @@ async def test_a_cancelled_reader_leaves_what_was_accepted_to_be_delivered(
 ) -> None:
     observer = Orphans()
     sink = await open_sink(provider, Policy(max_pending_records=10), observer=observer)
-    putting = asyncio.ensure_future(sink.put_many(str(number) for number in range(12)))
+    putting = asyncio.ensure_future(sink.put_many([*map(str, range(12))]))
     (await provider.request()).answer(*[True] * 9, RETRY)
     await tick()
     putting.cancel()
@@ -215,7 +215,23 @@ async def test_a_cancelled_reader_leaves_what_was_accepted_to_be_delivered(
     await asyncio.sleep(1)
     provider.answer_all()
     await tick()
-    assert observer.seen == ["10", "11", "9"]
+    # What it had collected, what it had not, and what still had to be delivered.
+    assert observer.seen == [*"012345678", "10", "11", "9"]
+
+
+async def test_what_put_many_collected_of_refused_records_is_nobodys_when_it_is_cancelled(
+    open_sink: OpenSink, provider: Scripted
+) -> None:
+    observer = Orphans()
+    sink = await open_sink(provider, Policy(max_records=1, concurrency=1), observer=observer)
+    putting = asyncio.ensure_future(sink.put_many([None, "a", "b"]))
+    (await provider.request()).deliver()
+    await tick()
+    putting.cancel()
+    await tick()
+    provider.answer_all()
+    await tick()
+    assert observer.seen == ["a", "b"]
 
 
 @pytest.mark.parametrize("ticks", range(9))
