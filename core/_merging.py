@@ -22,7 +22,7 @@ class _Shared:
         self.key = key
         self.answer = answer
         self.callers: list[asyncio.Future[Any]] = []
-        # Callers that have not been cancelled.
+        # Callers that have neither been cancelled nor got the result.
         self.wanted = 0
 
 
@@ -61,10 +61,8 @@ class Merger:
         if self._waiting.get(shared.key) is shared:
             del self._waiting[shared.key]
 
-    def _left(self, shared: _Shared, caller: asyncio.Future[Any]) -> None:
-        """Give the item up when the last of its callers is cancelled."""
-        if not caller.cancelled():
-            return
+    def _left(self, shared: _Shared, _: asyncio.Future[Any]) -> None:
+        """Give the item up when the last of its callers has left; if it is because of the result, nothing is lost."""
         shared.wanted -= 1
         assert shared.wanted >= 0
         if shared.wanted == 0:

@@ -102,6 +102,35 @@ async def test_a_result_that_comes_after_its_callers_have_gone_is_nobodys() -> N
 
 
 @in_virtual_time
+async def test_who_leaves_an_item_that_runs_does_not_part_those_who_wait_for_an_equal_one() -> None:
+    double = Doubler()
+    call = merging(double)
+    running = call(1)
+    await asyncio.sleep(0.25)
+    waiting = call(1)
+    running.cancel()
+    await asyncio.sleep(0.25)
+    await asyncio.gather(waiting, call(1))
+
+    assert [items for _, items in double.calls] == [[1], [1]]
+
+
+@in_virtual_time
+async def test_an_item_whose_time_ran_out_before_it_was_called_is_not_joined() -> None:
+    double = Doubler(seconds=60)
+    call = merging(double, max_records=1, timeout=2)
+    before = [call(0)]
+    await asyncio.sleep(0.1)
+    before.append(call(1))
+    assert isinstance((await outcomes(call(2)))[0], TimeoutError)
+    double.seconds = 0
+
+    assert await call(2) == 4
+    assert [items for _, items in double.calls] == [[0], [1], [2]]
+    await outcomes(*before)
+
+
+@in_virtual_time
 async def test_an_item_in_line_for_room_is_joined_and_its_cancellation_leaves_no_trace() -> None:
     double = Doubler()
     call = merging(double, max_records=1, max_pending=1)
