@@ -40,7 +40,8 @@ class Merger:
         """Join an equal item that waits, or put this one; the future is this caller's own."""
         key = self._key_of(item)
         shared = self._waiting.get(key)
-        if shared is None:
+        # An answer that was given in this very tick is not for a call that comes after it.
+        if shared is None or shared.answer.done():
             answer = put(item)
             shared = self._waiting[key] = self._shared[answer] = _Shared(key, answer)
             answer.add_done_callback(self._answered)
@@ -71,7 +72,6 @@ class Merger:
 
     def _answered(self, answer: asyncio.Future[Any]) -> None:
         shared = self._shared.pop(answer)
-        self._separate(shared)
         if answer.cancelled():
             return
         error = answer.exception()
