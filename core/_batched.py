@@ -167,8 +167,6 @@ def _policy_of(
             # Items of a request are at least as old as it, so that each of them has ended before its request is.
             attempt_timeout=timeout,
             delivery_timeout=timeout,
-            max_attempts=1,
-            order="none",
         )
         bounds_of(policy, Limits(), name)
     except ConfigError as error:

@@ -156,7 +156,7 @@ class BatchedMethod(Generic[S, T, R]):
         self._context = context
         self._attribute = getattr(function, "__name__", "")
         # Where an instance keeps its own. No identifier, so that it hides no attribute; a number, because a subclass of
-        # the same name may have a method of the same name.
+        # the same name may have a method of the same name. It is ours as long as the instance holds us.
         self._slot = f"batched {name_of(function)} {id(self):x}"
 
     def __set_name__(self, owner: type[S], name: str) -> None:
@@ -175,7 +175,7 @@ class BatchedMethod(Generic[S, T, R]):
         try:
             attributes: dict[str, Any] = instance.__dict__
             own = attributes.get(self._slot)
-            if own is None or own.method is not self or own.instance is not instance:
+            if own is None or own.instance is not instance:
                 batched = Batched[T, R](self._function, self._options, self._context, (instance, self._attribute))
                 own = attributes[self._slot] = _Own(self, instance, batched)
         except (AttributeError, TypeError) as error:

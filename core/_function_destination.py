@@ -138,9 +138,7 @@ class FunctionDestination:
 
     async def write(self, batch: Batch) -> Sequence[Verdict[Any]]:
         """Call the function with what is still wanted, and say of each item what it is to be told."""
-        # A part of a refused batch goes whole, or the search for the culprit would deduce from what nobody tried.
-        goes_whole = batch.reason == "isolation"
-        wanted = [index for index, entry in enumerate(batch.entries) if goes_whole or _is_wanted(entry)]
+        wanted = [index for index, entry in enumerate(batch.entries) if _is_wanted(entry)]
         if self._called is not None:
             self._called(batch.entries)
         verdicts: list[Verdict[Any]] = [_UNWANTED] * len(batch)
@@ -219,6 +217,7 @@ def name_of(function: Callable[..., Any]) -> str:
     return getattr(function, "__qualname__", type(function).__qualname__)
 
 
+# Not Delivered, from which the search for a refused batch's culprit would deduce that the function took it.
 _UNWANTED: Final = Rejected(asyncio.CancelledError("nobody waited for it any more"))
 
 

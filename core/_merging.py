@@ -22,7 +22,7 @@ class _Shared:
         self.key = key
         self.answer = answer
         self.callers: list[asyncio.Future[Any]] = []
-        # Callers that have not been cancelled.
+        # Callers that have neither been cancelled nor got the result.
         self.wanted = 0
 
 
@@ -40,7 +40,8 @@ class Merger:
         """Join an equal item that waits, or put this one; the future is this caller's own."""
         key = self._key_of(item)
         shared = self._waiting.get(key)
-        if shared is None:
+        # An answer that was given in this very tick is not for a call that comes after it.
+        if shared is None or shared.answer.done():
             answer = put(item)
             shared = self._waiting[key] = self._shared[answer] = _Shared(key, answer)
             answer.add_done_callback(self._answered)
@@ -61,10 +62,8 @@ class Merger:
         if self._waiting.get(shared.key) is shared:
             del self._waiting[shared.key]
 
-    def _left(self, shared: _Shared, caller: asyncio.Future[Any]) -> None:
-        """Give the item up when the last of its callers is cancelled."""
-        if not caller.cancelled():
-            return
+    def _left(self, shared: _Shared, _: asyncio.Future[Any]) -> None:
+        """Give the item up when the last of its callers has left; if it is because of the result, nothing is lost."""
         shared.wanted -= 1
         assert shared.wanted >= 0
         if shared.wanted == 0:
@@ -73,7 +72,6 @@ class Merger:
 
     def _answered(self, answer: asyncio.Future[Any]) -> None:
         shared = self._shared.pop(answer)
-        self._separate(shared)
         if answer.cancelled():
             return
         error = answer.exception()

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     @functools.wraps(test)
     def run(*arguments: Any, **options: Any) -> None:
-        VirtualLoop().run(test(*arguments, **options))
+        loop = VirtualLoop()
+        unhandled: list[str] = []
+        loop.set_exception_handler(lambda _, context: unhandled.append(context["message"]))
+        loop.run(test(*arguments, **options))
+        assert unhandled == []
 
     return run
 

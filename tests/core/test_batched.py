@@ -87,8 +87,9 @@ async def test_a_batch_holds_no_more_than_max_bytes_as_size_of_counts() -> None:
 
 @in_virtual_time
 async def test_nothing_is_scheduled_while_nobody_waits() -> None:
-    call = batched()(Doubler())
-    await call(1)
+    call = batched(max_records=1, max_pending=1)(Doubler())
+    await asyncio.gather(call(1), call(2))
+    await asyncio.sleep(0)
     timer = asyncio.get_running_loop().call_later(3600, lambda: None)
 
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -189,6 +190,22 @@ async def test_a_function_of_all_or_nothing_may_have_its_bad_item_found(suspect:
         return rows
 
     assert await outcomes(*map(insert, range(5))) == [0, 1, bad, 3, 4]
+
+
+@in_virtual_time
+async def test_the_search_for_a_bad_item_is_not_misled_when_its_caller_leaves_meanwhile() -> None:
+    @batched()
+    async def insert(rows: list[int]) -> list[int]:
+        await asyncio.sleep(1)
+        if 0 in rows:
+            raise BatchRefused
+        return rows
+
+    calls = [insert(row) for row in range(4)]
+    await asyncio.sleep(0.5)
+    calls[0].cancel()
+
+    assert (await outcomes(*calls))[1:] == [1, 2, 3]
 
 
 @in_virtual_time

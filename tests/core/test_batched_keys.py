@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sinkwell.core import SinkFull, batched
+from sinkwell.core._merging import Merger
 from tests.core.doubler import Doubler, in_virtual_time, outcomes
 
 if TYPE_CHECKING:
@@ -99,6 +100,47 @@ async def test_a_result_that_comes_after_its_callers_have_gone_is_nobodys() -> N
 
     assert call.stats().orphaned == 1
     assert await call(1) == 2
+
+
+@in_virtual_time
+async def test_who_leaves_an_item_that_runs_does_not_part_those_who_wait_for_an_equal_one() -> None:
+    double = Doubler()
+    call = merging(double)
+    running = call(1)
+    await asyncio.sleep(0.25)
+    waiting = call(1)
+    running.cancel()
+    await asyncio.sleep(0.25)
+    await asyncio.gather(waiting, call(1))
+
+    assert [items for _, items in double.calls] == [[1], [1]]
+
+
+@in_virtual_time
+async def test_an_item_whose_time_ran_out_before_it_was_called_is_not_joined() -> None:
+    double = Doubler(seconds=60)
+    call = merging(double, max_records=1, timeout=2)
+    before = [call(0)]
+    await asyncio.sleep(0.1)
+    before.append(call(1))
+    assert isinstance((await outcomes(call(2)))[0], TimeoutError)
+    double.seconds = 0
+
+    assert await call(2) == 4
+    assert [items for _, items in double.calls] == [[0], [1], [2]]
+    await outcomes(*before)
+
+
+@in_virtual_time
+async def test_an_answer_of_this_very_tick_is_not_for_a_call_that_comes_after_it() -> None:
+    merger = Merger(lambda item: item)
+    answers: list[asyncio.Future[int]] = [asyncio.get_running_loop().create_future() for _ in range(2)]
+    before = merger.call(1, lambda _: answers[0])
+    answers[0].set_result(10)
+    after = merger.call(1, lambda _: answers[1])
+    answers[1].set_result(20)
+
+    assert await asyncio.gather(before, after) == [10, 20]
 
 
 @in_virtual_time

@@ -34,6 +34,10 @@ class Model:
         return [self.factor * item for item in items]
 
 
+class Renamed(Model):
+    predict_again = batched()(Model.predict.__wrapped__)
+
+
 class Loud(Model):
     @batched()
     async def predict(self, items: list[int]) -> list[int]:
@@ -201,6 +205,8 @@ async def test_one_function_may_be_two_methods_each_with_its_own_options() -> No
 @in_virtual_time
 async def test_a_batched_method_is_pickled_with_its_instance() -> None:
     assert await pickle.loads(pickle.dumps(Model(2).predict))(5) == 10
+    again = Renamed(3).predict_again
+    assert pickle.loads(pickle.dumps(again)).__reduce__()[1][1] == "predict_again"
 
 
 @in_virtual_time
