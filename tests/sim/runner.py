@@ -42,10 +42,10 @@ class Result:
 
     def summary(self) -> str:
         """Say it all in a few lines."""
-        lines = [
-            f"{self.seeds:,} seeds in {self.seconds:.0f} s: {self.records:,} records, {self.steps:,} steps, "
-            + f"{len(self.seen)} rare states reached"
-        ]
+        did = (
+            f"{self.seeds:,} seeds in {self.seconds:.0f} s: {self.records:,} records, {self.steps:,} steps of the loop"
+        )
+        lines = [f"{did}, {len(self.seen)} rare states reached"]
         for seed, breach in sorted(self.failed)[:20]:
             lines.append(f"  seed {seed} breaks {breach}")
         for seed, error in sorted(self.crashed)[:5]:
