@@ -27,11 +27,14 @@ CANCEL_GRACE: Final = 5.0
 async def close_destination(destination: Destination[Any, Any]) -> None:
     """Let go of the connections. There is nothing that anybody could do if that fails, or never ends."""
     closing = asyncio.get_running_loop().create_task(_aclose(destination))
-    await asyncio.wait([closing], timeout=CANCEL_GRACE)
-    if not closing.done():
-        closing.cancel()
+    try:
         await asyncio.wait([closing], timeout=CANCEL_GRACE)
+    finally:
+        # Also when this is cancelled itself: nothing of ours is left running.
+        closing.cancel()
+    if not closing.done():
         logger.error("%s: closing the connection took over %s s and was given up", destination.name, CANCEL_GRACE)
+        await asyncio.wait([closing], timeout=CANCEL_GRACE)
 
 
 async def _aclose(destination: Destination[Any, Any]) -> None:

@@ -179,5 +179,5 @@ def test_a_secret_is_in_no_repr_and_in_no_traceback(monkeypatch: pytest.MonkeyPa
 
 def test_a_missing_extra_is_told_in_one_sentence() -> None:
     with pytest.raises(ImportError) as caught, needs_extra("sqs"):
-        import no_such_client  # type: ignore[import-not-found] # noqa: F401, PLC0415
+        import no_such_client  # type: ignore[import-not-found] # noqa: F401
     assert str(caught.value) == 'sinkwell.sinks.sqs needs no_such_client: run  pip install "sinkwell[sqs]"'
