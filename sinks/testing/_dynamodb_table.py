@@ -155,14 +155,15 @@ class Table:
             if capacity is not None:
                 capacity.take(write.units)
         self.write_count += 1
+        if not remembers:
+            return
+        own = {name: write.attributes[name] for name in self.key}
         if write.kind == "put":
             self.items[key] = write.attributes
+            self.writes.append(StoredWrite("put", own, write.attributes, request, now))
         else:
             self.items.pop(key, None)
-        if remembers:
-            own = {name: write.attributes[name] for name in self.key}
-            item = write.attributes if write.kind == "put" else {}
-            self.writes.append(StoredWrite(write.kind, own, item, request, now))
+            self.writes.append(StoredWrite("delete", own, {}, request, now))
 
     def _index_keys(self) -> Iterator[tuple[str, str, str, int]]:
         for index in sorted(self.indexes):

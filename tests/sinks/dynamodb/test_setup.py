@@ -63,7 +63,9 @@ FLEETING = [Throttle(), ServerError(500), ServerError(503), Drop(), Hang(), Empt
 
 
 @pytest.mark.parametrize("fault", FLEETING, ids=repr)
-async def test_a_table_that_is_only_busy_at_the_start_is_asked_again(aws: AwsEndpoint, sink_for: Any, fault: Any) -> None:
+async def test_a_table_that_is_only_busy_at_the_start_is_asked_again(
+    aws: AwsEndpoint, sink_for: Any, fault: Any
+) -> None:
     aws.plan.next("DescribeTable", fault, fault)
     async with sink_for(policy=QUICK) as sink:
         await sink.put({"id": "a"})

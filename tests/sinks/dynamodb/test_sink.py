@@ -107,7 +107,10 @@ async def test_one_request_carries_several_tables(aws: AwsEndpoint, sink_for: An
         outcomes = await asyncio.gather(*[sink.put(record) for record in records])
     assert [outcome.table_name for outcome in outcomes] == ["orders"] * 10 + ["events"] * 15
     (request,) = aws.requests(BATCH)
-    assert {name: len(writes) for name, writes in request.document["RequestItems"].items()} == {"orders": 10, "events": 15}
+    assert {name: len(writes) for name, writes in request.document["RequestItems"].items()} == {
+        "orders": 10,
+        "events": 15,
+    }
     assert (len(aws.dynamodb.writes("orders")), len(aws.dynamodb.writes("events"))) == (10, 15)
 
 
@@ -230,7 +233,9 @@ async def test_credentials_that_expire_are_given_time_to_be_renewed(aws: AwsEndp
 
 
 @pytest.mark.parametrize("order", ["key", "none"])
-async def test_a_key_is_never_twice_in_a_request_nor_in_two_at_once(aws: AwsEndpoint, sink_for: Any, order: Any) -> None:
+async def test_a_key_is_never_twice_in_a_request_nor_in_two_at_once(
+    aws: AwsEndpoint, sink_for: Any, order: Any
+) -> None:
     aws.dynamodb.create_table("events", {"device": "N"})
     same = [1, Decimal("1.0"), Decimal("10E-1"), 2, 1, Decimal(2)]
     policy = Policy(concurrency=8, order=order, backoff=QUICK.backoff)
@@ -329,9 +334,7 @@ def last_of_each(records: Iterable[dict[str, Any]], outcomes: Iterable[Any]) -> 
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_in_a_storm_an_old_value_never_overwrites_a_newer_one(
-    aws: AwsEndpoint, sink_for: Any, seed: int
-) -> None:
+async def test_in_a_storm_an_old_value_never_overwrites_a_newer_one(aws: AwsEndpoint, sink_for: Any, seed: int) -> None:
     storm(aws, seed)
     records = [{"id": f"k{n * 7 % 40}", "n": n} for n in range(400)]
     async with sink_for(policy=QUICK) as sink:
