@@ -18,6 +18,7 @@ from sinkwell.core import (
     Policy,
     Rejected,
     Retry,
+    SinkClosed,
     Verdict,
 )
 
@@ -115,6 +116,17 @@ class DynamoDBDestination:
         self._api = cast("DynamoDBApi", await open_client(self._stack, "dynamodb", self._settings, self._policy))
         for name in self._names:
             self._tables[name] = await self._read(name)
+
+    def key_types(self) -> dict[str, str]:
+        """Return the key attributes of the first table, and their types.
+
+        Raises:
+            SinkClosed: they were not read yet.
+        """
+        table = self._tables.get(self._names[0])
+        if table is None:
+            raise SinkClosed(f"{self.name}: its key is known when the sink is open")
+        return {attribute.name: attribute.type for attribute in table.key}
 
     def encode(self, record: object, /) -> Encoded:
         """Check a record, count it as DynamoDB does and find its key.

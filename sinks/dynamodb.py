@@ -96,6 +96,16 @@ class DynamoDBSink(Sink[object, DynamoDBReceipt]):
             table_name, table_names=table_names, settings=settings, policy=policy, encode=encode, floats=floats
         )
         super().__init__(destination, policy, dead_letter=dead_letter, observer=observer)
+        self._keys = destination.key_types
+
+    @property
+    def key(self) -> dict[str, str]:
+        """The table's key attributes, the partition key first, and their types: `"S"`, `"N"` or `"B"`.
+
+        Raises:
+            SinkClosed: the sink was not opened yet.
+        """
+        return self._keys()
 
     @classmethod
     def from_env(cls, env_file: str | Path | None = ".env") -> Self:

@@ -30,6 +30,13 @@ _BAD_INDEX = (
     "One or more parameter values are not valid. A value specified for a secondary index key is not supported. "
     "The AttributeValue for a key attribute cannot contain an empty string value. IndexName: by-c, IndexKey: c"
 )
+_TOO_DEEP = (
+    "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit"
+)
+_TOO_MANY = (
+    "1 validation error detected: Value at 'RequestItems.orders.member' failed to satisfy constraint: "
+    "Member must have length less than or equal to 25"
+)
 
 
 @pytest.fixture
@@ -125,17 +132,9 @@ RULES = [
     ([{}], _TWO_TYPES),
     ([put() | delete(id={"S": "a"})], _TWO_TYPES),
     ([put(**{"": {"S": "a"}})], "Empty attribute name"),
-    (
-        [put(v=nested(32))],
-        "Nesting Levels have exceeded supported limits: "
-        "Attributes in the item have nested levels beyond supported limit",
-    ),
+    ([put(v=nested(32))], _TOO_DEEP),
     ([put(v={"S": "x" * 409_600})], "Item size has exceeded the maximum allowed size"),
-    (
-        [put(str(n)) for n in range(26)],
-        "1 validation error detected: Value at 'RequestItems.orders.member' failed to satisfy constraint: "
-        "Member must have length less than or equal to 25",
-    ),
+    ([put(str(n)) for n in range(26)], _TOO_MANY),
 ]
 
 

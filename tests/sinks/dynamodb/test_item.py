@@ -3,10 +3,9 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum, IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.loaders import Loader
@@ -23,6 +22,9 @@ from sinkwell.sinks.dynamodb import Delete, Put
 from sinkwell.sinks.testing import AwsError
 from sinkwell.sinks.testing import _dynamodb_rules as rules
 from sinkwell.sinks.testing import _dynamodb_table as tables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ORDERS = {"id": "S"}
 EVENTS = {"device": "N", "at": "B"}
@@ -76,7 +78,7 @@ def test_every_type_counts_what_was_measured(value: object, size: int) -> None:
     assert counted(value) == size
 
 
-class Color(str, Enum):
+class Color(str, Enum):  # noqa: UP042 - the older kind, whose str() is another text
     RED = "red"
 
 
@@ -131,7 +133,6 @@ def test_python_types_become_dynamodbs(value: object, expected: dict[str, object
         (Decimal("1E-131"), "outside 1E-130"),
         (set(), "empty set"),
         ({1, "a"}, "mixed types"),
-        ({1, True, "a"}, "mixed types"),
         ({True}, "mixed types"),
         ({None}, "mixed types"),
         ({(1, 2)}, "mixed types"),
@@ -311,7 +312,7 @@ def wire_form(value: Any) -> Any:
 @settings(deadline=None)
 @given(MERGED, st.sampled_from(["refuse", "decimal"]))
 @example({"id": "a", "s": {0.1, Decimal("0.1")}}, "decimal")
-@example({"id": "a", "n": Decimal("-120")}, "refuse")
+@example({"id": "a", "n": Decimal(-120)}, "refuse")
 def test_any_item_is_refused_at_put_or_taken_by_the_exact_rules_and_counted_as_they_count(
     item: dict[str, Any], floats: Any
 ) -> None:

@@ -1,4 +1,4 @@
-"""The whole sink against an endpoint that keeps DynamoDB's rules: what callers are told is compared with what is there."""
+"""The whole sink against an endpoint that keeps DynamoDB's rules: what callers are told, and what is there."""
 
 from __future__ import annotations
 
