@@ -11,6 +11,8 @@ import typer
 _INPUT: Final = "Input"
 _RUN: Final = "Run"
 _SQS: Final = "Amazon SQS (--sink sqs)"
+_DYNAMODB: Final = "Amazon DynamoDB (--sink dynamodb)"
+_AWS: Final = "Amazon (--sink sqs, dynamodb)"
 _POSTGRES: Final = "PostgreSQL (--sink postgres)"
 _POLICY: Final = "Policy (env: SINKWELL_<SINK>_ and the name, as SINKWELL_SQS_LINGER)"
 
@@ -28,7 +30,7 @@ def _variable(name: str) -> str:
 
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="The file to read, gzipped or not; - for standard input.")]
-SinkName = Annotated[str, typer.Option("--sink", metavar="sqs|postgres", help="Where the records go.")]
+SinkName = Annotated[str, typer.Option("--sink", metavar="sqs|dynamodb|postgres", help="Where the records go.")]
 
 FormatOption = Annotated[
     Format | None,
@@ -85,15 +87,15 @@ QueueUrl = Annotated[
 EndpointUrl = Annotated[
     str | None,
     typer.Option(
-        help="Another endpoint than AWS's own." + _variable("SQS_ENDPOINT_URL"), rich_help_panel=_SQS, metavar="URL"
+        help="Another endpoint than AWS's own." + _variable("<SINK>_ENDPOINT_URL"), rich_help_panel=_AWS, metavar="URL"
     ),
 ]
 Region = Annotated[
     str | None,
     typer.Option(
         "--region",
-        help="Default: the one in the queue's URL, then AWS's own settings." + _variable("SQS_REGION_NAME"),
-        rich_help_panel=_SQS,
+        help="Default: the one in the queue's URL, then AWS's own settings." + _variable("<SINK>_REGION_NAME"),
+        rich_help_panel=_AWS,
     ),
 ]
 GroupIdField = Annotated[
@@ -108,6 +110,13 @@ DeduplicationIdField = Annotated[
         metavar="FIELD",
         help="FIFO queues: the field that tells a message from all others. Default: each line is a message of its own.",
         rich_help_panel=_SQS,
+    ),
+]
+
+TableName = Annotated[
+    str | None,
+    typer.Option(
+        help="The table, by name or ARN." + _variable("DYNAMODB_TABLE_NAME"), rich_help_panel=_DYNAMODB, metavar="NAME"
     ),
 ]
 

@@ -87,6 +87,12 @@ def _sqs(setup: Setup) -> Feed:
     return SqsFeed(setup)
 
 
+def _dynamodb(setup: Setup) -> Feed:
+    from ._dynamodb_feed import DynamoDBFeed
+
+    return DynamoDBFeed(setup)
+
+
 def _postgres(setup: Setup) -> Feed:
     from ._postgres_feed import PostgresFeed
 
@@ -98,6 +104,9 @@ SINKS: Final[Mapping[str, SinkKind]] = {
         "Amazon SQS",
         frozenset({"queue_url", "endpoint_url", "region_name", "group_id_field", "deduplication_id_field"}),
         _sqs,
+    ),
+    "dynamodb": SinkKind(
+        "Amazon DynamoDB", frozenset({"table_name", "endpoint_url", "region_name"}), _dynamodb, is_exact=True
     ),
     "postgres": SinkKind(
         "PostgreSQL", frozenset({"dsn", "table", "columns"}), _postgres, needs_columns=True, is_exact=True

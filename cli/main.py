@@ -85,6 +85,7 @@ def pipe(  # noqa: PLR0917 - typer calls it by name
     region_name: options.Region = None,
     group_id_field: options.GroupIdField = None,
     deduplication_id_field: options.DeduplicationIdField = None,
+    table_name: options.TableName = None,
     dsn: options.Dsn = None,
     table: options.Table = None,
     columns: options.Columns = None,
@@ -123,7 +124,7 @@ def pipe(  # noqa: PLR0917 - typer calls it by name
 
 _SETTINGS = frozenset({
     *("queue_url", "endpoint_url", "region_name", "group_id_field", "deduplication_id_field"),
-    *("dsn", "table", "columns"),
+    *("table_name", "dsn", "table", "columns"),
     *("max_records", "max_bytes", "concurrency", "linger", "rate_records", "rate_requests"),
     *("max_attempts", "attempt_timeout", "delivery_timeout", "on_unknown"),
 })  # fmt: skip

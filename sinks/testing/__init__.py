@@ -5,6 +5,8 @@ from ._answers import Contradict as Contradict
 from ._answers import Omit as Omit
 from ._answers import Reorder as Reorder
 from ._answers import Repeat as Repeat
+from ._dynamodb import DynamoDB as DynamoDB
+from ._dynamodb_table import StoredWrite as StoredWrite
 from ._endpoint import AwsEndpoint as AwsEndpoint
 from ._faults import AccessDenied as AccessDenied
 from ._faults import Bandwidth as Bandwidth
@@ -23,6 +25,7 @@ from ._faults import Redirect as Redirect
 from ._faults import Refuse as Refuse
 from ._faults import ServerError as ServerError
 from ._faults import Throttle as Throttle
+from ._faults import ThrottleWrites as ThrottleWrites
 from ._faults import Trickle as Trickle
 from ._faults import WrongChecksum as WrongChecksum
 from ._plan import AwsPlan as AwsPlan
@@ -50,6 +53,7 @@ __all__ = [
     "Drop",
     "DropMidAnswer",
     "DropUnread",
+    "DynamoDB",
     "EmptyAnswer",
     "EntryError",
     "ExpiredToken",
@@ -68,7 +72,9 @@ __all__ = [
     "ServerError",
     "Sqs",
     "StoredMessage",
+    "StoredWrite",
     "Throttle",
+    "ThrottleWrites",
     "Trickle",
     "Turn",
     "WrongChecksum",

@@ -1,6 +1,6 @@
 """`AwsEndpoint`: a local AWS in the user's own event loop. Reads, asks the plan, performs, answers.
 
-Before me: `_http.py`. After me: `_plan.py` says what goes wrong, `_sqs.py` what AWS does.
+Before me: `_http.py`. After me: `_plan.py` says what goes wrong, `_sqs.py` and `_dynamodb.py` what AWS does.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol, Self, final
 
+from ._dynamodb import DynamoDB
 from ._faults import DropUnread
 from ._fields import document_of
 from ._http import Connection, Head
@@ -56,12 +57,13 @@ class AwsEndpoint:
 
         seed: of the plan's chance; see `AwsPlan`.
 
-        remembers: False keeps no log and no messages, only `sqs.count`: for benchmarks that send millions.
+        remembers: False keeps no log and no messages, only counts: for benchmarks that send millions.
 
     Attributes:
         plan: what goes wrong, and when.
         log: every request so far, in order of its arrival.
         sqs: the queues.
+        dynamodb: the tables.
     """
 
     def __init__(self, *, port: int = 0, seed: int = 0, remembers: bool = True) -> None:
@@ -75,6 +77,7 @@ class AwsEndpoint:
         self._waiting: list[asyncio.Future[None]] = []
         self._server: asyncio.Server | None = None
         self._sqs: Sqs | None = None
+        self._dynamodb: DynamoDB | None = None
         self._services: dict[str, _Service] = {}
         self._connections: set[Connection] = set()
         # Waits of turns that are not over. Cancelled when the endpoint closes, and only then: a request whose client
@@ -88,7 +91,9 @@ class AwsEndpoint:
         self._server = await self._loop.create_server(lambda: Connection(self), "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
         self._sqs = Sqs(self._loop.time, self.url, remembers=self._remembers)
-        self._services = {self._sqs.prefix: self._sqs, self._sqs.name: self._sqs}
+        self._dynamodb = DynamoDB(self._loop.time, remembers=self._remembers)
+        services: tuple[_Service, ...] = (self._sqs, self._dynamodb)
+        self._services = {name: service for service in services for name in (service.prefix, service.name)}
         return self
 
     async def __aexit__(
@@ -125,6 +130,17 @@ class AwsEndpoint:
         if self._sqs is None:
             raise RuntimeError("The endpoint has no queues before `async with` has entered it")
         return self._sqs
+
+    @property
+    def dynamodb(self) -> DynamoDB:
+        """The tables, from the moment the endpoint was entered.
+
+        Raises:
+            RuntimeError: if it was not.
+        """
+        if self._dynamodb is None:
+            raise RuntimeError("The endpoint has no tables before `async with` has entered it")
+        return self._dynamodb
 
     def client_options(self) -> dict[str, str]:
         """What `session.client("sqs", **options)` needs to talk to this endpoint: URL, region and made-up keys."""

@@ -10,6 +10,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ._dynamodb_errors import throttling
 from ._turn import Pace, Turn
 from ._wire import AwsError, EntryError, Reply
 
@@ -22,6 +23,8 @@ _HTML = b"<html><head><title>Maintenance</title></head><body>We will be back soo
 @dataclass(slots=True, frozen=True)
 class FailEntries:
     """Some entries of a batch stand in `Failed`, and really are not applied; the others are.
+
+    Of a DynamoDB batch they stand in `UnprocessedItems`, which tells neither code nor message.
 
     Attributes:
         probability: of each entry that is chosen below.
@@ -71,6 +74,23 @@ class Throttle(Refuse):
     """The whole request is throttled: `RequestThrottled`, `ThrottlingException`, `OverLimit` or `KmsThrottled`."""
 
     code: str = "RequestThrottled"
+
+
+@dataclass(slots=True, frozen=True)
+class ThrottleWrites:
+    """DynamoDB had throughput for nothing of the request, and says why.
+
+    Attributes:
+        reason: as `ThrottlingReasons` tells it; `TableWriteKeyRangeThroughputExceeded` means one key, not the table.
+        code: `ProvisionedThroughputExceededException` or `ThrottlingException`.
+    """
+
+    reason: str = "TableWriteProvisionedThroughputExceeded"
+    code: str = "ProvisionedThroughputExceededException"
+
+    def __call__(self, turn: Turn) -> None:
+        turn.instead = throttling({self.reason: "arn:aws:dynamodb:us-east-1:000000000000:table/any"}, self.code)
+        turn.is_applied = False
 
 
 @dataclass(slots=True, frozen=True)

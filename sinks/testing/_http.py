@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 MAX_HEAD_BYTES = 32 * 1024
-# The largest legal batch is 1 MiB of UTF-8, and JSON with ASCII escapes makes at most 3 bytes of one: less would
-# refuse what AWS takes.
-MAX_BODY_BYTES = 4 * 1024 * 1024
+# DynamoDB's own limit of a request. SQS's is 1 MiB of UTF-8, of which JSON's escapes make at most 3.
+MAX_BODY_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(slots=True, frozen=True)

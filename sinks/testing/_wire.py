@@ -27,13 +27,16 @@ class AwsError(Exception):
         message: what the answer says; empty takes AWS's usual words.
 
         status: the HTTP status; 0 takes AWS's usual one.
+
+        details: more fields of the answer, as DynamoDB's `ThrottlingReasons`.
     """
 
-    def __init__(self, code: str, message: str = "", status: int = 0) -> None:
+    def __init__(self, code: str, message: str = "", status: int = 0, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(code, message, status)
         self.code = code
         self.message = message
         self.status = status
+        self.details = dict(details or {})
 
 
 @dataclass(slots=True, frozen=True)
@@ -57,7 +60,7 @@ class AwsRequest:
 
     Attributes:
         number: counts every request of the endpoint, from 1.
-        service: `"sqs"`.
+        service: `"sqs"` or `"dynamodb"`.
         action: `"SendMessageBatch"` and the like.
         at: when its last byte came, in the event loop's time.
         document: the request's JSON; empty when the connection was dropped before it was read.
@@ -85,7 +88,12 @@ class AwsRequest:
 
     @property
     def entries(self) -> list[Document]:
-        """The entries as they were sent; empty for an action that takes none."""
+        """The entries as they were sent; empty for an action that takes none.
+
+        A write for DynamoDB has none of its own: it gets its `"Table"`, and its place in the request as `"Id"`.
+        """
+        if "RequestItems" in self.document:
+            return _writes_in(self.document["RequestItems"])
         entries: list[Document] = self.document.get("Entries", [])
         return entries
 
@@ -103,6 +111,20 @@ class AwsRequest:
     def __repr__(self) -> str:
         entries, applied = len(self.entries), len(self.applied)
         return f"<#{self.number} {self.action} entries={entries} applied={applied} {self.status} {self.ending}>"
+
+
+def _writes_in(tables: object) -> list[Document]:
+    listed = cast("Document", tables) if isinstance(tables, dict) else {}
+    writes = [
+        (name, write)
+        for name, given in listed.items()
+        if isinstance(given, list)
+        for write in cast("list[object]", given)
+    ]
+    return [
+        {"Id": str(place), "Table": name, **(cast("Document", write) if isinstance(write, dict) else {})}
+        for place, (name, write) in enumerate(writes)
+    ]
 
 
 @dataclass(slots=True)

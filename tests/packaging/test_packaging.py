@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.packaging.conftest import Installed
 
 ROOT = Path(__file__).parents[2]
-SINKS = ("postgres", "sqs")
+SINKS = ("dynamodb", "postgres", "sqs")
 NOT_SINKS = {"testing"}
 
 

@@ -1,0 +1,255 @@
+"""How a `Sink` speaks DynamoDB. Before: the core's batch. After: `BatchWriteItem`, and one verdict for each write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Protocol, cast
+
+from sinkwell.core import (
+    Batch,
+    BatchRefused,
+    ConfigError,
+    Encoded,
+    Entry,
+    InvalidRecord,
+    Limits,
+    Policy,
+    Rejected,
+    Retry,
+    SinkClosed,
+    Verdict,
+)
+
+from ._aws import AwsSettings, open_client, setup_problem
+from ._aws_verdicts import AWS_CODES, AwsError, Meaning, classify, codes, is_mapping
+from ._dynamodb_answer import DynamoDBReceipt, only_hot_keys, verdicts_of
+from ._dynamodb_record import Delete, Put, Write, encode_delete, encode_put
+from ._dynamodb_table import Table, is_table_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ._dynamodb_item import Floats
+
+MAX_RECORDS = 25
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+"""BatchWriteItem (API reference, November 2026): 25 writes over all tables, and 16 MB over the network."""
+
+# What a request's JSON has around its tables, and some to spare.
+_AROUND_REQUEST = 1024
+_READ_ATTEMPTS = 5
+_USABLE = ("ACTIVE", "UPDATING", None)
+
+# DynamoDB's own codes, beside those of all AWS services. Sources: BatchWriteItem and "Error handling with DynamoDB".
+DYNAMODB_CODES = AWS_CODES | codes(
+    {
+        Meaning.THROTTLED: "ProvisionedThroughputExceededException ProvisionedThroughputExceeded",
+        Meaning.SETUP: "ResourceNotFoundException TableNotFoundException ResourceInUseException",
+        Meaning.REFUSED: "ItemCollectionSizeLimitExceededException",
+        # A batch is not atomic: what these say of one write, they don't say of the others.
+        Meaning.UNANSWERED: "ReplicatedWriteConflictException TransactionConflictException",
+    }
+)
+
+
+class DynamoDBApi(Protocol):
+    """The two calls the sink makes. A faster way to send replaces the client by offering the same."""
+
+    async def batch_write_item(self, *, RequestItems: Mapping[str, Sequence[object]]) -> object:  # noqa: N803 - AWS's names
+        """Send up to 25 writes."""
+        ...
+
+    async def describe_table(self, *, TableName: str) -> object:  # noqa: N803 - AWS's names
+        """Read a table's keys."""
+        ...
+
+
+class DynamoDBDestination:
+    """Speaks DynamoDB for a `Sink`: one request a `write`, over as many tables as its records name."""
+
+    def __init__(
+        self,
+        table_name: str,
+        *,
+        table_names: Iterable[str],
+        settings: AwsSettings,
+        policy: Policy,
+        encode: Callable[[object], object] | None,
+        floats: Floats,
+    ) -> None:
+        if isinstance(table_names, str):
+            raise ConfigError("table_names must be a list of names, not one text")
+        self._names = tuple(dict.fromkeys((table_name, *table_names)))
+        for name in self._names:
+            if not is_table_name(name):
+                raise ConfigError(
+                    "a table's name must be 3 to 255 ASCII letters, digits, _ - and ., or its ARN; "
+                    f"this one is {str(name)[:100]!r}"
+                )
+        if floats not in ("refuse", "decimal"):
+            raise ConfigError(f'floats ({floats!r}) must be "refuse" or "decimal"')
+        self._settings = settings
+        self._policy = policy
+        self._encode = encode
+        self._floats: Floats = floats
+        # By the name that records give. All are read by `open`: without a table's key, no order could be kept.
+        self._tables: dict[str, Table] = {}
+        self._stack = AsyncExitStack()
+        self._api: DynamoDBApi | None = None
+        self.name = f"dynamodb:{table_name.rpartition('/')[2]}"
+        self.limits = Limits(
+            records=MAX_RECORDS, bytes=MAX_REQUEST_BYTES - _AROUND_REQUEST, keys_repeat=False, retry_unknown=True
+        )
+
+    def __repr__(self) -> str:
+        """Return its name: settings may hold credentials."""
+        return f"<DynamoDBDestination {self.name}>"
+
+    async def open(self) -> None:
+        """Make the client and read the tables' keys.
+
+        Raises:
+            ConfigError: a table is missing, out of reach, or not for these credentials.
+        """
+        self._api = cast("DynamoDBApi", await open_client(self._stack, "dynamodb", self._settings, self._policy))
+        for name in self._names:
+            self._tables[name] = await self._read(name)
+
+    def key_types(self) -> dict[str, str]:
+        """Return the key attributes of the first table, and their types.
+
+        Raises:
+            SinkClosed: they were not read yet.
+        """
+        table = self._tables.get(self._names[0])
+        if table is None:
+            raise SinkClosed(f"{self.name}: its key is known when the sink is open")
+        return {attribute.name: attribute.type for attribute in table.key}
+
+    def encode(self, record: object, /) -> Encoded:
+        """Check a record, count it as DynamoDB does and find its key.
+
+        Raises:
+            InvalidRecord: DynamoDB would refuse it.
+        """
+        if not isinstance(record, (Put, Delete, Mapping)):
+            record = self._converted(record)
+        if isinstance(record, Mapping):
+            record = Put(cast("Mapping[str, object]", record))
+        name = self._names[0] if record.table_name is None else record.table_name
+        table = self._tables.get(name) if isinstance(name, str) else None
+        if table is None:
+            raise InvalidRecord(
+                f"table {str(name)[:100]!r} is none of {self.name}'s: pass it in table_names=, so that its key is known"
+            )
+        if isinstance(record, Put):
+            return encode_put(record, table, self._floats)
+        return encode_delete(record, table, self._floats)
+
+    async def write(self, batch: Batch, /) -> list[Verdict[DynamoDBReceipt]]:
+        """Send one request; if one of several tables is out of use, one for each.
+
+        Raises:
+            BatchRefused: DynamoDB refused all of it because of one write.
+        """
+        verdicts = await self._send(batch.entries)
+        if not isinstance(verdicts[0], Rejected):
+            return verdicts
+        # What the setup forbids is a whole request; the tables that it doesn't concern must not suffer from it.
+        parts = _by_table(batch.entries)
+        return verdicts if len(parts) == 1 else await self._send_parts(batch.entries, parts)
+
+    async def aclose(self) -> None:
+        """Close the client and its connections."""
+        self._api = None
+        await self._stack.aclose()
+
+    async def _send(self, entries: Sequence[Entry]) -> list[Verdict[DynamoDBReceipt]]:
+        request: dict[str, list[object]] = {}
+        for entry in entries:
+            write: Write = entry.payload
+            request.setdefault(write.table, []).append(write.request)
+        assert self._api is not None, "write comes after open"
+        try:
+            answer = await self._api.batch_write_item(RequestItems=request)
+        except Exception as error:  # noqa: BLE001 - whatever a client raises, it is about these entries
+            names = " and ".join(repr(name) for name in [*request][:3])
+            verdict = classify(error, DYNAMODB_CODES, f"DynamoDB table {names}")
+            if isinstance(verdict, Retry) and only_hot_keys(error):
+                verdict = Retry(verdict.error)
+            return [verdict] * len(entries)
+        return verdicts_of(answer, entries, self._tables)
+
+    async def _send_parts(
+        self, entries: Sequence[Entry], parts: Sequence[Sequence[Entry]]
+    ) -> list[Verdict[DynamoDBReceipt]]:
+        """Send each part by itself. One that is refused because of one write goes on write by write."""
+        verdicts: dict[object, Verdict[DynamoDBReceipt]] = {}
+        waiting = list(parts)
+        while waiting:
+            part = waiting.pop()
+            try:
+                said = await self._send(part)
+            except BatchRefused as refused:
+                if len(part) > 1:
+                    waiting += [[entry] for entry in part]
+                    continue
+                said = [Rejected(refused.__cause__ or refused)]
+            verdicts |= {entry.key: verdict for entry, verdict in zip(part, said, strict=True)}
+        return [verdicts[entry.key] for entry in entries]
+
+    async def _read(self, name: str) -> Table:
+        """Read a table's key, again if DynamoDB is only slow or busy."""
+        problem = ConfigError(f"DynamoDB table {name!r} can't be used")
+        for attempt in range(1, _READ_ATTEMPTS + 1):
+            try:
+                async with asyncio.timeout(self._policy.attempt_timeout):
+                    return await self._described(name)
+            except ConfigError:
+                raise
+            except Exception as error:  # noqa: BLE001 - every one is judged, and none keeps its frames
+                found = setup_problem(error, DYNAMODB_CODES, f"DynamoDB table {name!r}")
+                problem = found or ConfigError(
+                    f"DynamoDB table {name!r}: its key can't be read ({type(error).__name__})"
+                )
+            if found is not None:
+                break
+            if attempt < _READ_ATTEMPTS:
+                await asyncio.sleep(self._policy.backoff.delay(attempt, 1.0))
+        raise problem
+
+    async def _described(self, name: str) -> Table:
+        assert self._api is not None, "open makes the client"
+        answer = await self._api.describe_table(TableName=name)
+        told = answer.get("Table") if is_mapping(answer) else None
+        table = Table.read(name, told) if is_mapping(told) else None
+        if told is None or table is None:  # botocore makes an empty dict of a garbled answer
+            raise AwsError(f"DynamoDB table {name!r}: the answer does not tell its key", code="Unanswered")
+        status = cast("Mapping[str, object]", told).get("TableStatus")
+        if status not in _USABLE:
+            raise ConfigError(f"{table} can't be used: it is {status}")
+        return table
+
+    def _converted(self, record: object) -> Put | Delete | Mapping[object, object]:
+        if self._encode is None:
+            raise InvalidRecord(
+                f"{self.name} takes a dict, Put or Delete, not {type(record).__name__}: pass encode= to make one of it"
+            )
+        try:
+            converted = self._encode(record)
+        except InvalidRecord:
+            raise
+        except Exception as error:
+            raise InvalidRecord(f"encode= failed ({type(error).__name__}) for a {type(record).__name__}") from error
+        if not isinstance(converted, (Put, Delete, Mapping)):
+            raise InvalidRecord(f"encode= must return a dict, Put or Delete, not {type(converted).__name__}")
+        return cast("Put | Delete | Mapping[object, object]", converted)
+
+
+def _by_table(entries: Sequence[Entry]) -> list[list[Entry]]:
+    parts: dict[str, list[Entry]] = {}
+    for entry in entries:
+        parts.setdefault(cast("Write", entry.payload).table, []).append(entry)
+    return list(parts.values())

@@ -1,0 +1,112 @@
+"""One write for DynamoDB: what the caller puts, and the checks and counts that DynamoDB would make of it.
+
+Before: `DynamoDBSink.put`. After: the entry's payload, which goes into a request as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from sinkwell.core import Encoded, InvalidRecord, RecordTooLarge
+
+from ._dynamodb_item import Floats, ItemEncoder
+
+if TYPE_CHECKING:
+    from ._dynamodb_table import Table
+
+MAX_ITEM_BYTES = 409_600
+"""400 KB as DynamoDB counts (BatchWriteItem, API reference, November 2026): an item of exactly so many is taken."""
+
+# What a write's JSON has around its item, and around the list of its table.
+_AROUND_WRITE = len('{"DeleteRequest": {"Key": }}, ')
+_AROUND_TABLE = len(": [], ")
+
+
+@dataclass(slots=True, frozen=True)
+class Put:
+    """Write an item, in place of the one with the same key.
+
+    Attributes:
+        item: all of it: its key and whatever else.
+        table_name: another table than the sink's; one of `table_names`.
+    """
+
+    item: Mapping[str, Any]
+    table_name: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Delete:
+    """Remove an item, if it is there.
+
+    Attributes:
+        key: its key, and nothing else.
+        table_name: another table than the sink's; one of `table_names`.
+    """
+
+    key: Mapping[str, Any]
+    table_name: str | None = None
+
+
+class Write(NamedTuple):
+    """A payload.
+
+    Attributes:
+        table: its name, under which the request lists the write.
+        kind: `"PutRequest"` or `"DeleteRequest"`.
+        request: as it stands in the request.
+    """
+
+    table: str
+    kind: str
+    request: dict[str, dict[str, object]]
+
+
+def encode_put(put: Put, table: Table, floats: Floats) -> Encoded:
+    """Check and count an item.
+
+    Raises:
+        InvalidRecord: DynamoDB would refuse it, and the whole request it is in.
+    """
+    encoder = ItemEncoder(floats)
+    item = encoder.encode(_mapping(put.item, "Put.item"))
+    if encoder.counted > MAX_ITEM_BYTES:
+        raise RecordTooLarge(
+            f"an item of {encoder.counted:,} bytes is above the {MAX_ITEM_BYTES:,} that DynamoDB takes (names count "
+            "as well): split it, or store it elsewhere and keep where"
+        )
+    key = table.key_of(item)
+    table.check_indexes(item)
+    return Encoded(Write(table.name, "PutRequest", {"PutRequest": {"Item": item}}), _wire(encoder, table), key)
+
+
+def encode_delete(delete: Delete, table: Table, floats: Floats) -> Encoded:
+    """Check and count a key.
+
+    Raises:
+        InvalidRecord: DynamoDB would refuse it, and the whole request it is in.
+    """
+    encoder = ItemEncoder(floats)
+    attributes = encoder.encode(_mapping(delete.key, "Delete.key"))
+    key = table.key_of(attributes)
+    if len(attributes) > len(table.key):
+        names = " and ".join(repr(attribute.name) for attribute in table.key)
+        raise InvalidRecord(f"a key of {table} is made of {names}, and of nothing else")
+    return Encoded(
+        Write(table.name, "DeleteRequest", {"DeleteRequest": {"Key": attributes}}), _wire(encoder, table), key
+    )
+
+
+def _mapping(value: object, what: str) -> Mapping[object, object]:
+    # What a caller gave may be anything: annotations bind nobody.
+    if not isinstance(value, Mapping):
+        raise InvalidRecord(f"{what} must be a dict, not {type(value).__name__}")
+    return cast("Mapping[object, object]", value)
+
+
+def _wire(encoder: ItemEncoder, table: Table) -> int:
+    """Bytes in a request. The table's name is counted for each write, though a request names each table once."""
+    return encoder.wire + _AROUND_WRITE + _AROUND_TABLE + len(encode_basestring_ascii(table.name))

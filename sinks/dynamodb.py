@@ -1,0 +1,141 @@
+"""Amazon DynamoDB: puts and deletes through `BatchWriteItem`.
+
+One sink serves one table, or several of one region in the same requests. See docs/sinks/dynamodb.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Self
+
+from sinkwell.core import Policy, Sink
+
+from ._extras import needs_extra
+
+with needs_extra("dynamodb"):
+    from pydantic import BeforeValidator
+    from pydantic_settings import NoDecode
+
+    from ._aws import AwsSession, AwsSettings
+    from ._aws_verdicts import AwsError
+    from ._dynamodb_answer import DynamoDBReceipt
+    from ._dynamodb_destination import DynamoDBDestination
+    from ._settings import PolicySettings
+
+from ._dynamodb_item import Floats
+from ._dynamodb_record import Delete, Put
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from sinkwell.core import DeadLetterTarget, Observer
+
+__all__ = ["AwsError", "AwsSession", "Delete", "DynamoDBReceipt", "DynamoDBSink", "Floats", "Put"]
+
+
+class DynamoDBSink(Sink[object, DynamoDBReceipt]):
+    """Write items to DynamoDB, and delete them, in batches of up to 25.
+
+    ```python
+    async with DynamoDBSink("orders") as sink:
+        await sink.put({"customer": "c-17", "number": 4, "total": Decimal("9.99")})
+        await sink.put(Delete({"customer": "c-17", "number": 3}))
+    ```
+
+    Writes of one item keep their order, whatever fails and is sent again; an older one never overwrites a newer one.
+
+    Args:
+        table_name: the table, by name or ARN. Its key is read when the sink opens.
+
+        table_names: more tables, for records that name one: `Put(item, table_name=...)`.
+
+        session: an `aioboto3.Session`, or a session of aiobotocore, for credentials and region.
+
+        endpoint_url: another endpoint than AWS's own: https, or http on this machine.
+
+        region_name: default: the session's.
+
+        allow_http: take an http endpoint on another machine, as in a compose network.
+
+        encode: turns any object but `dict`, `Put` and `Delete` into one of these. Without it, others are refused.
+
+        floats: what becomes of a `float`, which DynamoDB has no type for. `"refuse"` refuses the record; `"decimal"`
+            writes the shortest decimal that reads back as the same float.
+
+        policy: limits, timing, concurrency, retries.
+
+        dead_letter: gets what ended without a receipt.
+
+        observer: sees what happens.
+
+    Raises:
+        ConfigError: a table's name can't be one, or the policy is above what DynamoDB allows.
+    """
+
+    def __init__(
+        self,
+        table_name: str,
+        *,
+        table_names: Iterable[str] = (),
+        session: AwsSession | None = None,
+        endpoint_url: str | None = None,
+        region_name: str | None = None,
+        allow_http: bool = False,
+        encode: Callable[[object], Mapping[str, Any] | Put | Delete] | None = None,
+        floats: Floats = "refuse",
+        policy: Policy | None = None,
+        dead_letter: DeadLetterTarget | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        policy = policy or Policy()
+        settings = AwsSettings(
+            session=session, endpoint_url=endpoint_url, region_name=region_name, allow_http=allow_http
+        )
+        destination = DynamoDBDestination(
+            table_name, table_names=table_names, settings=settings, policy=policy, encode=encode, floats=floats
+        )
+        super().__init__(destination, policy, dead_letter=dead_letter, observer=observer)
+        self._keys = destination.key_types
+
+    @property
+    def key(self) -> dict[str, str]:
+        """The table's key attributes, the partition key first, and their types: `"S"`, `"N"` or `"B"`.
+
+        Raises:
+            SinkClosed: the sink was not opened yet.
+        """
+        return self._keys()
+
+    @classmethod
+    def from_env(cls, env_file: str | Path | None = ".env") -> Self:
+        """Make a sink from `SINKWELL_DYNAMODB_TABLE_NAME` and its companions: see docs/sinks/dynamodb.md.
+
+        Raises:
+            ConfigError: a variable is missing, unknown or wrong.
+        """
+        settings = DynamoDBSettings.load(env_file)
+        return cls(
+            settings.table_name,
+            table_names=settings.table_names,
+            endpoint_url=settings.endpoint_url,
+            region_name=settings.region_name,
+            allow_http=settings.allow_http,
+            floats=settings.floats,
+            policy=settings.policy(),
+        )
+
+
+def _names_in(text: object) -> object:
+    return tuple(name.strip() for name in text.split(",")) if isinstance(text, str) else text
+
+
+class DynamoDBSettings(PolicySettings, env_prefix="SINKWELL_DYNAMODB_"):
+    """The variables of `DynamoDBSink.from_env`. Credentials stay where AWS's own tools look for them."""
+
+    table_name: str
+    table_names: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names_in)] = ()
+    endpoint_url: str | None = None
+    region_name: str | None = None
+    allow_http: bool = False
+    floats: Floats = "refuse"
