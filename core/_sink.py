@@ -296,7 +296,8 @@ class Sink(Generic[T, R]):
 
     def stats(self) -> SinkStats:
         """Return a snapshot of what is pending and what has happened so far; after close, the last one."""
-        return self._last_stats or self._tally.stats(self._dispatcher)
+        counters = self._tally.counters()
+        return self._last_stats or (counters if self._dispatcher is None else self._dispatcher.gauges(counters))
 
     def __repr__(self) -> str:
         if not hasattr(self, "_tally"):  # a traceback shows it while a subclass's constructor refuses its arguments

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ._batch import Batch
-    from ._dispatcher import Dispatcher
     from ._entry import Entry
     from ._errors import DeliveryError
 
@@ -136,9 +135,9 @@ class Tally:
         if self._observer is not None:
             self._tell("on_dead_letter_failed", event)
 
-    def stats(self, dispatcher: Dispatcher | None) -> SinkStats:
-        """Put the counters and what is pending now into one snapshot."""
-        counters = SinkStats(
+    def counters(self) -> SinkStats:
+        """Put the counters into a snapshot; what is pending now, the dispatcher adds."""
+        return SinkStats(
             delivered=self.delivered,
             not_written=self.not_written,
             unknown=self.unknown,
@@ -150,7 +149,6 @@ class Tally:
             refusals=self.refusals,
             sealed=dict(self.sealed),
         )
-        return counters if dispatcher is None else dispatcher.gauges(counters)
 
     def _tell(self, method: str, event: object) -> None:
         try:
