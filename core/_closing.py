@@ -27,7 +27,12 @@ CANCEL_GRACE: Final = 5.0
 async def close_destination(destination: Destination[Any, Any]) -> None:
     """Let go of the connections. There is nothing that anybody could do if that fails, or never ends."""
     closing = asyncio.get_running_loop().create_task(_aclose(destination))
-    await asyncio.wait([closing], timeout=CANCEL_GRACE)
+    try:
+        await asyncio.wait([closing], timeout=CANCEL_GRACE)
+    except asyncio.CancelledError:
+        # Nobody waits any longer: what hangs must not outlive us.
+        closing.cancel()
+        raise
     if not closing.done():
         closing.cancel()
         await asyncio.wait([closing], timeout=CANCEL_GRACE)
