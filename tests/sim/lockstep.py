@@ -122,11 +122,15 @@ class LockStep:
     def put(self, record: int, key: str | None) -> None:
         is_accepted = self.model.put(record, key)
         try:
+            # On the loop, and yet without a step of it: what is put between two ticks leaves together.
+            asyncio._set_running_loop(self.loop)
             self.futures[record] = self.sink.put((record, key))
         except SinkClosed:
             assert not is_accepted
         else:
             assert is_accepted
+        finally:
+            asyncio._set_running_loop(None)
 
     def reply(self, says: str) -> None:
         """Answer the request on the wire, if there is one."""
