@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import aioboto3
 import pytest
 
-from sinkwell.core import Batch, Entry, Policy
+from sinkwell.core import Batch, Policy
 from sinkwell.sinks._aws import AwsSettings
 from sinkwell.sinks._dynamodb_destination import DynamoDBDestination
 from sinkwell.sinks.dynamodb import DynamoDBSink
@@ -66,7 +66,7 @@ def sink_for(aws: AwsEndpoint, session: aioboto3.Session) -> Callable[..., Dynam
 
 
 def batch_of(destination: DynamoDBDestination, records: Sequence[object]) -> Batch:
-    entries = [Entry(None, destination.encode(record), None, 0.0, 0) for record in records]
+    entries = [destination.encode(record) for record in records]
     for entry in entries:
         entry.attempts += 1
     return Batch(None, entries, "full")
