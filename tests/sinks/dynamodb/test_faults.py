@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,6 @@ from sinkwell.sinks.testing import (
     QueueGone,
     Redirect,
     Refuse,
-    Reply,
     ServerError,
     Throttle,
     ThrottleWrites,
@@ -45,16 +45,17 @@ D, T, R, X, U = "delivered", "throttled", "retry", "rejected", "unknown"
 HOT = "TableWriteKeyRangeThroughputExceeded"
 
 
-def add_to_answer(*writes: dict[str, Any], table: str = "orders") -> Callable[[Turn], None]:
-    """A fault: the answer's UnprocessedItems holds writes that weren't left over, or were never sent."""
+@dataclass(frozen=True)
+class AddToAnswer:
+    """The answer's UnprocessedItems holds a write that wasn't left over, or was never sent."""
 
-    def act(turn: Turn) -> None:
-        def edit(reply: Reply) -> None:
-            reply.document["UnprocessedItems"].setdefault(table, []).extend(writes)
+    write: Any
+    table: str = "orders"
 
-        turn.edits.append(edit)
-
-    return act
+    def __call__(self, turn: Turn) -> None:
+        turn.edits.append(
+            lambda reply: reply.document["UnprocessedItems"].setdefault(self.table, []).append(self.write)
+        )
 
 
 def stray(key: str) -> dict[str, Any]:
@@ -80,12 +81,12 @@ FAULTS = [
     (FailEntries(), [T, T, T]),
     (FailEntries(positions=[1]), [D, R, D]),
     # the answer tells of other writes than those that were sent
-    (add_to_answer(stray("never-sent")), [U] * 3),
-    (add_to_answer(stray("a"), table="elsewhere"), [U] * 3),
-    (add_to_answer({"PutRequest": {"Item": {}}}), [U] * 3),
-    (add_to_answer({"DeleteRequest": {"Key": {"id": {"S": "a"}}}}), [U] * 3),
-    (add_to_answer({"PutRequest": {"Item": {"id": {"N": "1"}}}}), [U] * 3),
-    (add_to_answer({}), [U] * 3),
+    (AddToAnswer(stray("never-sent")), [U] * 3),
+    (AddToAnswer(stray("a"), table="elsewhere"), [U] * 3),
+    (AddToAnswer({"PutRequest": {"Item": {}}}), [U] * 3),
+    (AddToAnswer({"DeleteRequest": {"Key": {"id": {"S": "a"}}}}), [U] * 3),
+    (AddToAnswer({"PutRequest": {"Item": {"id": {"N": "1"}}}}), [U] * 3),
+    (AddToAnswer({}), [U] * 3),
     (AddUnknown(), [D, D, D]),
     # there is a 200, and nothing readable in it
     (EmptyAnswer(applied=True), [U] * 3),
