@@ -277,14 +277,14 @@ async def test_a_hot_key_slows_its_own_lane_and_not_the_table(aws: AwsEndpoint, 
     policy = Policy(concurrency=Adaptive(1, 16), backoff=Backoff(base=0.05, cap=0.1), delivery_timeout=20.0)
     async with sink_for(policy=policy) as sink:
         aws.dynamodb.throttle_key("orders", {"S": "hot"}, 10)
-        hot = [sink.put({"id": "hot", "n": n}) for n in range(14)]
+        hot = [sink.put({"id": "hot", "n": n}) for n in range(30)]
         receipts = await asyncio.gather(*[sink.put({"id": f"{n:04}"}) for n in range(1500)])
         assert not hot[-1].done()
         assert max(receipt.attempts for receipt in receipts) == 1
         assert sink.stats().concurrency > 4
         assert all(receipt.attempts >= 1 for receipt in await asyncio.gather(*hot))
     values = [int(write.item["n"]["N"]) for write in aws.dynamodb.writes("orders") if "n" in write.item]
-    assert values == list(range(14))
+    assert values == list(range(30))
 
 
 async def test_a_table_without_throughput_lowers_the_concurrency(aws: AwsEndpoint, sink_for: Any) -> None:
