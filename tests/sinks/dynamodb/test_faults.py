@@ -136,7 +136,7 @@ def word(verdict: object) -> str:
     return {Delivered: D, Rejected: X, Unknown: U}[type(verdict)]
 
 
-@pytest.mark.parametrize(("fault", "expected"), FAULTS, ids=repr)
+@pytest.mark.parametrize(("fault", "expected"), FAULTS, ids=lambda value: repr(value)[:80])
 async def test_each_fault_gets_the_verdict_that_is_true(
     aws: AwsEndpoint, opened: Callable[..., Any], fault: Any, expected: list[str]
 ) -> None:
