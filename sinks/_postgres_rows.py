@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sinkwell.core import Encoded, InvalidRecord
 
+from ._postgres_plain import plain_encoder
 from ._postgres_types import Check, is_mapping, is_series, rule_of, type_of
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class RowEncoder:
         self._table = table
         self._columns = table.columns
         self._names = tuple(column.name for column in table.columns)
+        self._unchecked = unchecked
         self._rules = tuple(rule_of(column, unchecked=unchecked) for column in table.columns)
         # By the tuple of a row's types; whatever is in here was accepted.
         self._plans: dict[tuple[type, ...], Plan] = {}
@@ -45,10 +47,22 @@ class RowEncoder:
 
         It raises `InvalidRecord` if the row does not fit the columns, naming the column and the types, never the value.
         """
-        plan_of, make_plan, values = self._plans.get, self._plan, self._values
+        checked, values = self._checked(), self._values
 
         def encode(record: object) -> Encoded:
-            row: Values = record if type(record) is tuple else values(record)  # pyright: ignore[reportUnknownVariableType] - of anything
+            return checked(record if type(record) is tuple else values(record))  # pyright: ignore[reportUnknownArgumentType] - of anything
+
+        nulls = _ROW_BYTES + _FIELD_BYTES * len(self._columns)
+        plain = plain_encoder(
+            self._columns, self._rules, unchecked=self._unchecked, size=nulls, values=values, checked=checked
+        )
+        return plain or encode
+
+    def _checked(self) -> Callable[[Values], Encoded]:
+        """Return the function for rows that are not plain: it takes or refuses any."""
+        plan_of, make_plan = self._plans.get, self._plan
+
+        def encode(row: Values) -> Encoded:
             kinds = (*map(type, row),)
             size, checks, mutable = plan_of(kinds) or make_plan(kinds)
             index = 0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sinkwell.core import Delivered, Encoded, InvalidRecord
+from sinkwell.sinks._postgres_plain import _PLAIN
 from sinkwell.sinks._postgres_rows import RowEncoder
 from sinkwell.sinks._postgres_table import Column, Table, TableName
 
@@ -137,6 +138,25 @@ async def test_what_would_fail_or_change_in_silence_is_refused_at_put(
         destination.encode((value,))
     assert "'value'" in str(caught.value)
     assert repr(value) not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", sorted({*_PLAIN, "inet", "int4[]"}))
+@pytest.mark.parametrize("nullable", [True, False])
+def test_a_tables_own_function_says_of_every_value_what_the_general_one_says(kind: str, nullable: bool) -> None:
+    values = [case[1] for case in (*STORED, *REFUSED)]
+    values += [*(1 << bits for bits in range(130)), *(-(1 << bits) - 1 for bits in range(130)), 3.3e38, float("nan")]
+    for value in values:
+        rows = row_encoder("int4", kind, "text", nullable=nullable)
+        for row in ((1, value, "é"), (None, value, "é"), (1, value), (1, value, "\ud800"), (1, value, "\0")):
+            assert said(rows.encoder(), row) == said(rows._checked(), row)
+
+
+def said(encode: Callable[[Any], Encoded], row: Any) -> tuple[str, object, object]:
+    try:
+        encoded = encode(row)
+    except InvalidRecord as refused:
+        return (str(refused), refused.__cause__, refused.__suppress_context__)
+    return ("taken", encoded.payload, encoded.size)
 
 
 async def test_a_domain_follows_its_base_types_rule_and_its_own_not_null(table: TestTable) -> None:
