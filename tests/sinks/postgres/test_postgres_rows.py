@@ -145,10 +145,11 @@ async def test_what_would_fail_or_change_in_silence_is_refused_at_put(
 def test_a_tables_own_function_says_of_every_value_what_the_general_one_says(kind: str, nullable: bool) -> None:
     values = [case[1] for case in (*STORED, *REFUSED)]
     values += [*(1 << bits for bits in range(130)), *(-(1 << bits) - 1 for bits in range(130)), 3.3e38, float("nan")]
+    rows = row_encoder("int4", kind, "text", nullable=nullable)
+    encode, general = rows.encoder(), rows._checked()
     for value in values:
-        rows = row_encoder("int4", kind, "text", nullable=nullable)
         for row in ((1, value, "é"), (None, value, "é"), (1, value), (1, value, "\ud800"), (1, value, "\0")):
-            assert said(rows.encoder(), row) == said(rows._checked(), row)
+            assert said(encode, row) == said(general, row)
 
 
 def said(encode: Callable[[Any], Encoded], row: Any) -> tuple[str, object, object]:
