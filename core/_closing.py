@@ -13,6 +13,7 @@ from ._errors import SinkClosed
 from ._observe import CloseReport
 
 if TYPE_CHECKING:
+    from ._dead_letter import DeadLetters
     from ._destination import Destination
     from ._dispatcher import Dispatcher
     from ._policy import Policy
@@ -44,6 +45,15 @@ async def _aclose(destination: Destination[Any, Any]) -> None:
         logger.exception("%s: closing the connection failed; every record has its outcome", destination.name)
 
 
+async def _give_up(letters: DeadLetters) -> None:
+    """Stop what is being handed on, and report what was not."""
+    letters.cancel()
+    try:
+        await asyncio.wait([letters.idle()], timeout=CANCEL_GRACE)
+    finally:
+        letters.give_up()
+
+
 @final
 class Closing:
     """One task that closes, however many callers wait for it."""
@@ -56,6 +66,7 @@ class Closing:
         self._tally = tally
         self._policy = policy
         self._task: asyncio.Task[CloseReport] | None = None
+        self._has_begun = False
         # Moves earlier only: by a second call's shorter timeout, or to now by a caller's cancellation.
         self._deadline = float("inf")
         self._deadline_timer: asyncio.TimerHandle | None = None
@@ -80,9 +91,10 @@ class Closing:
             except asyncio.CancelledError:
                 was_cancelled = True
                 self._end_by(loop.time())
-        if self._task.cancelled():
-            # Here too: cancelled before its first step, the task never came to its own end.
-            self._leave_nothing()
+        if not self._has_begun:
+            # Cancelled before its first step, the task never came to its own end.
+            self._has_begun = True
+            await self._end()
         if was_cancelled:
             raise asyncio.CancelledError
         return self._task.result()
@@ -107,8 +119,20 @@ class Closing:
             SinkClosed(f"{self._destination.name}: the sink is closing, the record was not accepted")
         )
 
+    async def _end(self) -> None:
+        """Come to the end, however it began: no record stays without an outcome, no letter or connection is left."""
+        self._leave_nothing()
+        if self._dispatcher is None:
+            return
+        try:
+            await close_destination(self._destination)
+        finally:
+            letters = self._dispatcher.ledger.dead_letters
+            if letters is not None:
+                await _give_up(letters)
+
     def _leave_nothing(self) -> None:
-        """Give every record its outcome, and unschedule everything. Called again, it changes nothing."""
+        """Give every record its outcome, and unschedule everything."""
         if self._dispatcher is not None:
             self._dispatcher.abandon()
             self._dispatcher.end_unanswered()
@@ -117,27 +141,26 @@ class Closing:
         self._deadline_timer.cancel()
 
     async def _close(self, drained: asyncio.Future[None] | None) -> CloseReport:
+        self._has_begun = True
         loop = asyncio.get_running_loop()
         began = loop.time()
         dispatcher = self._dispatcher
-        letters_failed = unfinished = 0
+        unfinished = 0
         try:
             if dispatcher is not None and drained is not None:
                 unfinished = await self._drain(dispatcher, drained)
-                letters_failed = await self._hand_on_letters(dispatcher)
+                await self._hand_on_letters(dispatcher)
         finally:
-            # Also when this task itself is cancelled, as a loop does that shuts down: no record stays without an
-            # outcome.
-            self._leave_nothing()
-            if dispatcher is not None:
-                await close_destination(self._destination)
+            # Also when this task itself is cancelled, as a loop does that shuts down.
+            await self._end()
         tally = self._tally
+        letters = None if dispatcher is None else dispatcher.ledger.dead_letters
         return CloseReport(
             delivered=tally.delivered,
             not_written=tally.not_written,
             unknown=tally.unknown,
             abandoned=tally.abandoned,
-            dead_letters_failed=letters_failed,
+            dead_letters_failed=0 if letters is None else letters.failed,
             unfinished_requests=unfinished,
             seconds=loop.time() - began,
         )
@@ -160,11 +183,7 @@ class Closing:
             )
         return unfinished
 
-    async def _hand_on_letters(self, dispatcher: Dispatcher) -> int:
+    async def _hand_on_letters(self, dispatcher: Dispatcher) -> None:
         letters = dispatcher.ledger.dead_letters
-        if letters is None:
-            return 0
-        await asyncio.wait([letters.idle(), self._time_is_up], return_when=asyncio.FIRST_COMPLETED)
-        letters.cancel()
-        await asyncio.wait([letters.idle()], timeout=CANCEL_GRACE)
-        return letters.failed
+        if letters is not None:
+            await asyncio.wait([letters.idle(), self._time_is_up], return_when=asyncio.FIRST_COMPLETED)

@@ -124,32 +124,42 @@ class DeadLetters:
         if self._task is not None:
             self._task.cancel()
 
+    def give_up(self) -> None:
+        """Report what is still not handed on: the callable did not stop when it was cancelled, nobody waits for it."""
+        self._fail_all(TimeoutError("the dead letter's callable was cancelled and did not stop"))
+
     async def _run(self) -> None:
         while self._queue:
             letter, size = self._queue[0]
             await self._hand_on(letter, size)
-            self._queue.popleft()
+            if self._queue:
+                self._queue.popleft()
 
     async def _hand_on(self, letter: DeadLetter, size: int) -> None:
+        delivery: asyncio.Future[Any] | None = None
+        failure: BaseException | None = None
         try:
             if hasattr(self._target, "submit"):
-                delivery: asyncio.Future[Any] = await self._target.submit(letter.as_dict())
-                self._submitted += 1
-                delivery.add_done_callback(lambda future: self._delivered(future, letter, size))
-                return
-            result = self._target(letter)
-            if inspect.isawaitable(result):
+                delivery = await self._target.submit(letter.as_dict())
+            elif inspect.isawaitable(result := self._target(letter)):
                 await result
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             assert task is not None
             if task.cancelling():
                 raise
-            self._fail(letter, size, error)  # Something that the callable waited for was cancelled, not we.
+            failure = error  # Something that the callable waited for was cancelled, not we.
         except Exception as error:  # noqa: BLE001 - whatever a user's callable raises is reported, never swallowed
-            self._fail(letter, size, error)
-        else:
+            failure = error
+        if not self._queue:
+            return  # Given up meanwhile, and reported: what comes of it now changes nothing.
+        if failure is not None:
+            self._fail(letter, size, failure)
+        elif delivery is None:
             self._succeed(letter, size)
+        else:
+            self._submitted += 1
+            delivery.add_done_callback(lambda future: self._delivered(future, letter, size))
 
     def _delivered(self, delivery: asyncio.Future[Any], letter: DeadLetter, size: int) -> None:
         self._submitted = max(0, self._submitted - 1)
@@ -165,13 +175,16 @@ class DeadLetters:
         self._task = None
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is not None:
-            letters = list(self._queue)
-            self._queue.clear()
-            for letter, size in letters:
-                self._fail(letter, size, error)
+            self._fail_all(error)
         elif self._queue:
             self._start()
         self._tell_if_idle()
+
+    def _fail_all(self, error: BaseException) -> None:
+        letters = list(self._queue)
+        self._queue.clear()
+        for letter, size in letters:
+            self._fail(letter, size, error)
 
     def _succeed(self, letter: DeadLetter, size: int) -> None:
         self.handed_on += 1

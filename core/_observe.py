@@ -96,7 +96,8 @@ class SinkStats:
 
     Attributes:
         pending_records: accepted and without an outcome.
-        pending_bytes: the same, in the provider's bytes.
+        pending_bytes: their bytes, as the provider counts, and those of failed records whose dead letter is not
+            taken yet.
         waiting: callers that wait for room; their records are not accepted yet.
         requests_in_flight: requests on the wire.
         retrying: records that wait for their backoff to end.

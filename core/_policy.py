@@ -141,8 +141,8 @@ class Policy:
         linger: seconds; the longest a record waits for company while another request of its target is in flight.
             An idle sink never lingers.
         concurrency: requests in flight at once; an `int`, or `Adaptive(minimum, maximum)`.
-        max_pending_records: records accepted and without an outcome; more wait. Default: 10,000, or twice what
-            `concurrency` full batches hold, if that is more.
+        max_pending_records: records accepted and without an outcome, or failed and their dead letter not taken yet;
+            more wait. Default: 10,000, or twice what `concurrency` full batches hold, if that is more.
         max_pending_bytes: the same in bytes. Default: 64 MiB, or twice what one full batch holds, if that is more.
         attempt_timeout: seconds that one request may take; then its entries' fate is unknown.
         delivery_timeout: seconds from acceptance until a record has its outcome, whatever happens.

@@ -160,7 +160,7 @@ class Sender:
         assert size <= self._bounds.max_bytes
         self._pace.spend(now, records=len(entries), size=size)
         flight.sent_at = now
-        flight.has_begun = False
+        flight.has_begun = flight.is_over_time = False
         flight.task = self._context.run(self._loop.create_task, self._write(flight, batch))
         flight.timer = self._loop.call_at(now + self._policy.attempt_timeout, self._over_time, flight)
         flight.task.add_done_callback(partial(self._landed, flight))

@@ -21,6 +21,7 @@ from sinkwell.core import (
 from tests.core.scripted import REJECTED, RETRY, Scripted, other_tasks, tick, timers
 
 if TYPE_CHECKING:
+    from sinkwell.core import DeadLetter
     from tests.core.conftest import OpenSink
 
 
@@ -160,6 +161,40 @@ async def test_a_loop_that_cancels_every_task_leaves_no_record_without_an_outcom
         Outcome.UNKNOWN,
         Outcome.NOT_WRITTEN,
     ]
+
+
+async def test_a_loop_that_cancels_every_task_has_each_dead_letter_handed_on_or_reported(provider: Scripted) -> None:
+    taken: list[object] = []
+
+    async def hand_on(letter: DeadLetter) -> None:
+        taken.append(letter.record)
+        await asyncio.sleep(3600 if letter.record == "b" else 0)
+
+    sink = Sink(provider, Policy(concurrency=1, max_records=1), dead_letter=hand_on)
+    await sink.open()
+    for record in "abc":
+        sink.put(record)
+    closing = asyncio.ensure_future(sink.close())
+    await tick()
+    for task in other_tasks():
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert other_tasks() == set()
+    assert sink.stats().dead_letters + sink.stats().dead_letters_failed == 3
+
+
+async def test_closing_that_is_cancelled_before_its_first_step_closes_the_connection(provider: Scripted) -> None:
+    sink = Sink(provider)
+    await sink.open()
+    closing = asyncio.ensure_future(sink.close())
+    await asyncio.sleep(0)
+    for task in other_tasks() - {closing}:
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert provider.times_closed == 1
+    assert (other_tasks(), timers()) == (set(), [])
 
 
 async def test_it_leaves_no_task_no_timer_and_no_future(provider: Scripted) -> None:

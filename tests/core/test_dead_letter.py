@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 from typing import TYPE_CHECKING, Any
@@ -226,6 +227,29 @@ async def test_close_gives_up_letters_when_its_time_is_up_and_says_so(open_sink:
     assert (report.dead_letters_failed, report.seconds) == (3, 1)
     assert [event.letter.record for event in observer.seen] == ["a", "b", "c"]
     assert isinstance(observer.seen[0].error, asyncio.CancelledError)
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+async def test_letters_behind_a_callable_that_does_not_stop_are_reported_once(
+    open_sink: OpenSink, provider: Scripted, ends_well: bool
+) -> None:
+    released = asyncio.Event()
+
+    async def hand_on(letter: DeadLetter) -> None:
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await released.wait()
+        if not ends_well:
+            raise OSError
+
+    observer = Failures()
+    sink = await open_sink(provider, dead_letter=hand_on, observer=observer)
+    await reject(sink, provider, "abc")
+    report = await sink.close(timeout=1)
+    assert (report.dead_letters_failed, report.seconds) == (3, 6)
+    released.set()
+    await tick()
+    assert [event.letter.record for event in observer.seen] == ["a", "b", "c"]
 
 
 async def test_what_a_dead_letter_sink_has_accepted_is_its_own_when_we_close(

@@ -181,6 +181,18 @@ async def test_a_request_cancelled_before_its_first_step_was_no_attempt(
     assert (await delivery).attempts == 1
 
 
+async def test_only_the_attempt_that_took_too_long_is_said_to_have(open_sink: OpenSink, provider: Scripted) -> None:
+    sink = await open_sink(provider, Policy(attempt_timeout=2, max_records=4, on_unknown="fail"))
+    deliveries = [sink.put(record) for record in "abcd"]
+    (await provider.request()).refuse()
+    await provider.request()
+    await asyncio.sleep(3)
+    assert provider.sent[2] == ["c", "d"]
+    await sink.close(timeout=0)
+    errors = await asyncio.gather(*deliveries, return_exceptions=True)
+    assert ["attempt_timeout" in str(error.__cause__) for error in errors] == [True, True, False, False]
+
+
 async def test_an_attempt_that_was_given_up_goes_again(open_sink: OpenSink, provider: Scripted) -> None:
     sink = await open_sink(provider, Policy(attempt_timeout=3))
     delivery = sink.put("a")
