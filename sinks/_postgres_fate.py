@@ -81,11 +81,12 @@ async def _ask(pool: Pool, transaction: Transaction) -> Fate:
 def _read(status: str | None, *, is_same_life: bool) -> Fate | None:
     """Return what the server's word means; `None` while it is in progress.
 
-    After a crash the number may be another transaction's by now, so its success proves nothing. Whatever else it
-    says proves that ours is not there: had it been committed, the server would know.
+    After a crash the number may be another transaction's by now, so its success proves nothing. Its failure proves that
+    ours is not there: had it been committed, the server would know. Statistics can also be reset without a crash, so a
+    transaction that is in progress may always be ours.
     """
     if status is None:
         return "unknown"
     if status == "committed":
         return "committed" if is_same_life else "unknown"
-    return "aborted" if status == "aborted" or not is_same_life else None
+    return "aborted" if status == "aborted" else None

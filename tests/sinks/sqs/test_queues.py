@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from sinkwell.sinks.testing import (
     AccessDenied,
     AwsEndpoint,
     Drop,
+    Hang,
     Refuse,
     ServerError,
     Throttle,
@@ -52,6 +54,14 @@ async def test_a_queue_first_named_by_a_record_is_read_before_anything_is_sent_t
     assert isinstance(missing[0], DeliveryRejected)
     assert bodies(aws, other) == ["a"]
     assert len(aws.requests("SendMessageBatch")) == 1
+
+
+async def test_a_queue_that_is_not_read_in_time_leaves_nothing_in_doubt(aws: AwsEndpoint, sink_for: Any) -> None:
+    queue_url, other = aws.sqs.create_queue("orders"), aws.sqs.create_queue("other")
+    async with sink_for(queue_url, policy=replace(QUICK, on_unknown="fail")) as sink:
+        aws.plan.next("GetQueueAttributes", Hang())
+        assert (await sink.put(SqsMessage("a", queue_url=other))).attempts == 2
+    assert bodies(aws, other) == ["a"]
 
 
 async def test_a_queue_whose_attributes_are_refused_for_good_rejects_its_messages(
