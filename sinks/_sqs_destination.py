@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
@@ -164,6 +165,9 @@ class SqsDestination:
         if queue is None:
             try:
                 queue = await self._learn(Queue.unread(url))
+            except asyncio.CancelledError:
+                late = TimeoutError(f"{Queue.unread(url)}: its attributes were not read in time, nothing was sent")
+                return [Retry(late)] * len(batch)
             except Exception as error:  # noqa: BLE001 - as in `open`
                 return [_before_sending(error, url)] * len(batch)
         entries: list[dict[str, object]] = []
