@@ -124,7 +124,7 @@ class Dispatcher:
         entry.epoch = ledger.epoch
         entry.place = _READY
         entry.ambiguous = False
-        entry.outcome = entry.lane = None
+        entry.error = entry.outcome = entry.lane = None
         if not self._keys_order:
             entry.key = None
         batcher = self._batchers.get(entry.target) or self._targets.make(entry.target)

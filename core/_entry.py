@@ -55,6 +55,7 @@ class Entry:
         "ambiguous",
         "attempts",
         "epoch",
+        "error",
         "future",
         "key",
         "lane",
@@ -80,7 +81,9 @@ class Entry:
     attempts: int
     # Some attempt ended without an answer: from then on NOT_WRITTEN can't be promised any more.
     ambiguous: bool
-    # The receipt or the DeliveryError, once it is DONE. Set once, by the dispatcher.
+    # What its last attempt failed with, if any did: the cause of a DeliveryError, wherever its time runs out.
+    error: BaseException | None
+    # The receipt or the DeliveryError, once it is DONE. Set once, by the judge or the ledger.
     outcome: Any
     # The entries behind this one, if it is the head of its key's lane and there are any.
     lane: Lane | None

@@ -105,6 +105,7 @@ class Judge:
     ) -> None:
         """Send the entry again after its backoff, unless it has run out of attempts or of time."""
         policy = self._policy
+        entry.error = error
         delay = policy.backoff.delay(entry.attempts, chance)
         if after is not None and after > delay:
             delay = after

@@ -1,4 +1,4 @@
-"""Every open entry, from acceptance to outcome: the one place where an outcome is given. No clock, no await.
+"""Every open entry, from acceptance to outcome: the one place where one ends without a receipt. No clock, no await.
 
 Before: `Dispatcher.accept` enters an entry. After: the caller's future, the observer and the dead letter.
 """
@@ -77,7 +77,7 @@ class Ledger:
             attempts=entry.attempts,
             record=entry.record,
         )
-        failure.__cause__ = error
+        failure.__cause__ = error or entry.error
         if self._block is not None and entry.key is not None:
             self._block(entry)
         entry.place = _DONE

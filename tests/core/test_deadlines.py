@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -68,6 +69,24 @@ async def test_a_record_in_backoff_expires_as_not_written(open_sink: OpenSink, p
     error = await expired(delivery, at=20)
     assert (error.outcome, error.attempts) == (Outcome.NOT_WRITTEN, 1)
     assert (sink.stats().retrying, len(provider.requests)) == (0, 1)
+
+
+@pytest.mark.parametrize("ends_by", ["its deadline in the queue", "its deadline on the wire", "close in its backoff"])
+async def test_wherever_a_record_ends_its_cause_is_what_the_provider_said_last(
+    open_sink: OpenSink, provider: Scripted, ends_by: str
+) -> None:
+    policy = replace(TEN, concurrency=1, max_records=1, backoff=Backoff(base=1, cap=1))
+    sink = await open_sink(provider, policy)
+    delivery = sink.put("a")
+    (await provider.request()).answer(RETRY)
+    await tick()
+    if ends_by == "its deadline in the queue":
+        sink.put("b")
+    if ends_by == "close in its backoff":
+        await sink.close(timeout=0)
+    with pytest.raises(DeliveryError) as caught:
+        await delivery
+    assert caught.value.__cause__ is RETRY.error
 
 
 async def test_a_retry_that_would_come_too_late_is_not_waited_for(open_sink: OpenSink, provider: Scripted) -> None:
