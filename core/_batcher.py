@@ -1,7 +1,6 @@
 """Who may leave next, of one target's entries: joining, order within a key, cutting. No clock, no loop, no await.
 
-Before: `Dispatcher.accept` adds entries. After: the dispatcher sends what `cut` gives and says by `settle` what came
-back.
+Before: `Dispatcher.accept` adds entries. After: the sender sends what `cut` gives and says by `settle` what came back.
 
 An entry with a key belongs to a lane. The lane's head is ready, in backoff or on the wire; the entries behind it
 follow. Only heads stand in `ready`, so a key is never in two batches at once, and what follows a retrying entry waits.
@@ -72,7 +71,7 @@ class Batcher:
         self._heads: dict[Hashable, Entry] = {}
         # Keys stopped by on_failure="block" until resume. The head of a blocked key is FOLLOWING: behind nobody.
         self.blocked: set[Hashable] = set()
-        # The dispatcher's notes on this target: requests on the wire, entries in backoff, its place in the queue of
+        # Notes of the sender and of the targets: requests on the wire, entries in backoff, whether it is in the queue of
         # targets that may send, its linger timer.
         self.in_flight = 0
         self.retrying = 0
@@ -170,7 +169,7 @@ class Batcher:
         while lane.entries and len(taken) < self._max_records and lane.entries[0].size <= room:
             follower = lane.entries.popleft()
             lane.bytes -= follower.size
-            # Before the dispatcher puts it on the wire; so that nobody looks for it in the lane.
+            # Before the sender puts it on the wire; so that nobody looks for it in the lane.
             follower.place = _HELD
             room -= follower.size
             taken.append(follower)
@@ -180,7 +179,7 @@ class Batcher:
         """Take back the entries of a finished batch; those without an outcome are to go again.
 
         Returns:
-            Those that are to wait for their backoff; the dispatcher gives them to `retry` when it ends. Of one key it
+            Those that are to wait for their backoff; the sender gives them to `retry` when it ends. Of one key it
             is only the first, the others wait behind it.
         """
         waiting: list[Entry] = []

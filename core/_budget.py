@@ -1,6 +1,6 @@
 """The room for pending records and bytes, and who waits for it, first come first served. No clock, no loop, no await.
 
-Before: `Sink.put`. After: the dispatcher accepts the record, or, later, `admit` says whose turn it is.
+Before: `Sink.put`. After: the dispatcher accepts the record, or, later, `next_admitted` says whose turn it is.
 """
 
 from __future__ import annotations

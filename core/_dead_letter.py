@@ -1,6 +1,6 @@
 """Where entries without a receipt are handed on.
 
-Before: the dispatcher ended an entry. After: the user's callable or sink.
+Before: the ledger ended an entry. After: the user's callable or sink.
 
 Handing on is one at a time and in order for a callable; a sink batches them itself. Until a letter is taken its record
 keeps its room in the budget: a slow dead letter slows the callers, it never grows a backlog.

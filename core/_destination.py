@@ -1,4 +1,4 @@
-"""The seam between the core and a provider. Before: the dispatcher. After: the provider's client."""
+"""The seam between the core and a provider. Before: the sender. After: the provider's client."""
 
 from __future__ import annotations
 

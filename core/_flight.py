@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @final
 class Flight:
-    """What the dispatcher knows of one slot."""
+    """What the sender knows of one slot."""
 
     __slots__ = (
         "batch",

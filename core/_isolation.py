@@ -1,6 +1,6 @@
 """Which part of a refused batch goes next, until its culprits are found. No clock, no loop, no await.
 
-Before: the dispatcher, when `write` raised `BatchRefused`. After: the dispatcher rejects the culprits.
+Before: the sender, when `write` raised `BatchRefused`. After: the sender has the judge reject the culprits.
 
 What is known of the entries that have no answer yet is one of two things: of `_bad`, that it holds a culprit; of
 `_rest`, nothing. There are four cases:

@@ -1,6 +1,6 @@
 """Entries in backoff, by when it ends.
 
-Before: the dispatcher, after a verdict of Retry or Unknown. After: the batcher.
+Before: the sender, after a verdict of Retry or Unknown. After: the batcher.
 """
 
 from __future__ import annotations

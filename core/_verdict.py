@@ -1,6 +1,6 @@
 """What a provider said of one entry in one attempt.
 
-Before: `Destination.write`. After: the dispatcher turns it into an outcome or a retry.
+Before: `Destination.write`. After: the judge turns it into an outcome or a retry.
 """
 
 from dataclasses import dataclass
