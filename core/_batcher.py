@@ -71,7 +71,7 @@ class Batcher:
         self._heads: dict[Hashable, Entry] = {}
         # Keys stopped by on_failure="block" until resume. The head of a blocked key is FOLLOWING: behind nobody.
         self.blocked: set[Hashable] = set()
-        # Notes of the sender and of the targets: requests on the wire, entries in backoff, whether it is in the queue of
+        # Notes of the sender and the targets: requests on the wire, entries in backoff, whether it is in the queue of
         # targets that may send, its linger timer.
         self.in_flight = 0
         self.retrying = 0
