@@ -44,7 +44,8 @@ class Sink(Generic[T, R]):
         policy: what the user chooses; see `Policy`.
         dead_letter: where records that ended without a receipt are handed on: a callable, plain or async, that gets
             a `DeadLetter`, or another open sink, which is put `DeadLetter.as_dict()`. Its pace holds back ours: a
-            record keeps its room until its letter is taken.
+            record keeps its room until its letter is taken. So it must come to an end, and must not wait for room in
+            this same sink, where its own letters may hold all of it.
         observer: sees requests and failures as they happen.
         rng: where backoff's jitter comes from; for tests that must be repeatable.
 
