@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sinkwell.core import CloseReport, SinkClosed
 from sinkwell.core._closing import CANCEL_GRACE
 
+from .breach import EPSILON
 from .invariants import left_behind
-from .oracle import EPSILON
 
 if TYPE_CHECKING:
     from .world import World

@@ -149,17 +149,17 @@ class SimDestination:
         task = asyncio.current_task()
         assert task is not None
         self.tasks.append(task)
-        request = self._oracle.began(batch)
+        request = self._oracle.requests.began(batch)
         try:
             answer = await self._answer(batch, request)
         except BatchRefused as refusal:
-            self._oracle.refused(batch, request, refusal)
+            self._oracle.requests.refused(batch, request, refusal)
             raise
         except BaseException as error:
-            self._oracle.unanswered(batch, request, error)
+            self._oracle.requests.unanswered(batch, request, error)
             raise
         else:
-            self._oracle.answered(batch, request, answer)
+            self._oracle.requests.answered(batch, request, answer)
             return answer
         finally:
             self.tasks.remove(task)
@@ -267,12 +267,12 @@ class SimDestination:
 
     def _write(self, batch: Batch, indexes: Sequence[int], request: int) -> None:
         for index in indexes:
-            self._oracle.written(batch.entries[index], request, is_late=False)
+            self._oracle.requests.written(batch.entries[index], request, is_late=False)
 
     def _write_late(self, batch: Batch, request: int) -> None:
         self._oracle.rare("written after the attempt had been given up")
         for entry in batch.entries:
-            self._oracle.written(entry, request, is_late=True)
+            self._oracle.requests.written(entry, request, is_late=True)
 
     def _happens(self, chance: float) -> bool:
         return chance > 0 and self._rng.random() < chance

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sinkwell.core import DeliveryError, Outcome, Receipt
 from sinkwell.core._entry import Place
 
-from .oracle import EPSILON, OpenLog, Oracle, describe
+from .breach import EPSILON, describe
+from .oracle import OpenLog, Oracle
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -221,7 +222,7 @@ def at_the_end(oracle: Oracle, sink: Sink[Any, Any], report: Any, watch: Watch) 
 
 
 def _records(oracle: Oracle) -> None:
-    written = {record for record, _, _ in oracle.writes}
+    written = {record for record, _, _ in oracle.requests.writes}
     for record in oracle.scenario.records:
         if record.accepted_at is None:
             if record in written:
@@ -245,7 +246,7 @@ def _records(oracle: Oracle) -> None:
 def _log(oracle: Oracle) -> None:
     """I5: no copy that an unanswered attempt does not explain."""
     copies: dict[Record, int] = {}
-    for record, _, _ in oracle.writes:
+    for record, _, _ in oracle.requests.writes:
         copies[record] = copies.get(record, 0) + 1
     for record, count in copies.items():
         ambiguous = sum(attempt.end in ("U", "") for attempt in record.attempts)
@@ -263,7 +264,7 @@ def _order(oracle: Oracle) -> None:
     """
     newest: dict[tuple[Hashable, Hashable], tuple[Record, int]] = {}
     seen: set[Record] = set()
-    for record, request, is_late in oracle.writes:
+    for record, request, is_late in oracle.requests.writes:
         lane = oracle.lane_of(record)
         if lane is None or is_late or record in seen:
             continue

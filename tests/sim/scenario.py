@@ -106,6 +106,10 @@ class Scenario:
     observer_raises: float
     records: list[Record] = field(default_factory=list)
 
+    def has_deeds(self, *kinds: str) -> bool:
+        """Whether it does any of these."""
+        return any(what in kinds for _, what in self.deeds)
+
 
 def draw(seed: int) -> Scenario:
     """Draw everything that a seed decides before its world begins."""

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from sinkwell.core import Observer, Receipt, Sink, SinkwellError
 from sinkwell.core.testing import Deadlock, VirtualLoop
 
+from .breach import Breach
 from .callers import Callers
 from .deeds import Deeds
 from .faults import SimDestination, calm
 from .invariants import Watch, at_the_end, left_behind
 from .letters import Letters
-from .oracle import Breach, Oracle
+from .oracle import Oracle
 from .scenario import Record, Scenario, draw
 
 if TYPE_CHECKING:
