@@ -236,7 +236,7 @@ def _records(oracle: Oracle) -> None:
             oracle.breach("I2", f"record {record.id} has a receipt, and the provider does not have it")
         if isinstance(outcome, DeliveryError) and outcome.outcome is Outcome.NOT_WRITTEN and record in written:
             oracle.breach("I3", f"record {record.id} is NOT_WRITTEN, and the provider has it")
-        is_lost = record.is_lost or (record.is_streamed and not record.told and not record.is_excused)
+        is_lost = record.is_lost or (record.is_streamed and not record.told)
         if record.orphaned != (record.is_orphan or is_lost):
             oracle.breach("C2", f"record {record.id}: {record.orphaned} orphan reports, {int(not record.orphaned)} due")
         if len(record.told) > 1 or (record.is_orphan and record.told):

@@ -42,8 +42,6 @@ class Record:
     is_orphan: bool = False
     # Its caller was cancelled in submit, and never got its future.
     is_lost: bool = False
-    # It was put by a put_many that raised what its source raised: its caller gave up the list of outcomes.
-    is_excused: bool = False
     # It ended when its request had been launched and had not begun.
     is_launched: bool = False
     orphaned: int = 0
@@ -82,7 +80,7 @@ class Producer:
     records: list[Record]
     starts_at: float
     pause: float
-    # For streams: an async source, a source that raises half-way, a reader that is slow or leaves early.
+    # For streams and put_many: an async source, a source that raises half-way; a reader that is slow or leaves early.
     is_async: bool = False
     raises_at: int = -1
     reader_pause: float = 0.0
