@@ -144,7 +144,11 @@ class Watch:
             future = entry.future
             if future is not None and future.done() and not future.cancelled():
                 self._oracle.breach("I1", f"record {entry.record.id} is open and its caller was told")
-            is_fresh = entry.place is Place.READY and entry.key is None and not entry.record.attempts
+            is_fresh = (
+                entry.place is Place.READY
+                and entry.key is None
+                and not (entry.record.attempts or entry.record.is_recalled)
+            )
             if is_fresh and entry.ready_at > entry.record.accepted_at + EPSILON:
                 self._oracle.breach("I10", f"record {entry.record.id} lingers from later than its acceptance")
 
@@ -202,6 +206,15 @@ class Watch:
                 oracle.breach("I11", f"target {target} was passed over {counts[event.target]} times by {event.target}")
         if len(queued) > 1:
             oracle.rare("several targets waited for a slot")
+
+    def cancel_newest(self) -> None:
+        """Cancel the request that was just launched, before its first step."""
+        for flight in self.sender.flights:
+            if flight.task is not None and not flight.has_begun:
+                newest = flight
+        for entry in newest.entries:
+            entry.record.is_recalled = True
+        newest.task.cancel()
 
 
 def at_the_end(oracle: Oracle, sink: Sink[Any, Any], report: Any, watch: Watch) -> None:

@@ -62,6 +62,8 @@ class Oracle:
         self.in_line: dict[Record, None] = {}
         self.number_accepted = 0
         self.number_ended: Counter[str] = Counter()
+        # Of each lane, what is open, in order of acceptance: of these only the first few may be in a request.
+        self.open_of: dict[tuple[Hashable, Hashable], dict[Record, None]] = {}
         # Keys stopped by on_failure="block": since when nothing of them may leave, but what already had left.
         self.blocked: set[tuple[Hashable, Hashable]] = set()
         self.resumed: set[tuple[Hashable, Hashable]] = set()
@@ -159,6 +161,9 @@ class Oracle:
         record.entry = entry
         record.accepted_number = self.number_accepted
         self.number_accepted += 1
+        lane = self.lane_of(record)
+        if lane is not None:
+            self.open_of.setdefault(lane, {})[record] = None
         for other in self.in_line:
             if other is record:
                 break
@@ -178,6 +183,9 @@ class Oracle:
         if record.ended_at is not None:
             self.breach("I1", f"record {record.id} ended twice")
         record.ended_at = now
+        lane = self.lane_of(record)
+        if lane is not None:
+            self.open_of[lane].pop(record, None)
         record.is_orphan = entry.future is not None and entry.future.cancelled()
         assert record.accepted_at is not None
         if now - record.accepted_at > self.policy.delivery_timeout + self.stalled + EPSILON:
@@ -212,7 +220,7 @@ class Oracle:
             self.breach("I4", f"record {record.id} is UNKNOWN, though every attempt of it was answered ({ends})")
         if ends and ends[-1] == "D" and not is_cut_off:
             self.breach("I2", f"record {record.id} was delivered, and ended {failure.reason}")
-        if is_culprit and not record.is_bad:
+        if is_culprit and not record.is_bad and not record.is_suspect:
             self.breach("I15", f"record {record.id} was rejected, though neither it nor an answer was bad ({ends})")
         charged = sum(end != "B" for end in ends) + (is_culprit or record.is_launched)
         if failure.attempts != charged and not is_cut_off:

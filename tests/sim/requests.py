@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sinkwell.core import Delivered, Rejected, Retry
 
 from .breach import EPSILON
+from .faults import TooLarge
 from .scenario import Attempt, Record
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ class Requests:
         self._paced(number, now, len(records), size)
         if oracle.is_closed:
             oracle.breach("I13", f"request {number} began after close had returned")
+        if oracle.is_abandoning():
+            oracle.breach("I14", f"request {number} began after the time to close was up")
         if len(set(records)) < len(records):
             oracle.breach("I5", f"request {number} carries a record twice")
         self._lanes_begin(number, records)
@@ -100,6 +104,15 @@ class Requests:
                 self._oracle.breach("I9", f"request {number} carries key {lane[1]}, which is in flight already")
             if lane in self._oracle.blocked and not any(record.is_launched for record in records):
                 self._oracle.breach("I6", f"request {number} carries key {lane[1]}, which is blocked")
+        for lane in dict.fromkeys(lanes):
+            going = [record for record in records if self._oracle.lane_of(record) == lane and record.ended_at is None]
+            first = list(islice(self._oracle.open_of[lane], len(going)))
+            if going != first:
+                self._oracle.breach(
+                    "I6",
+                    f"request {number} carries {[record.id for record in going]} of key {lane[1]}, and the first of it "
+                    f"without an outcome are {[record.id for record in first]}",
+                )
         if len(set(lanes)) < len(lanes):
             self._oracle.rare("one request carried a key twice")
             if not self._oracle.scenario.limits.keys_repeat:
@@ -180,6 +193,11 @@ class Requests:
         """The provider refused all of it because of one."""
         records = self._oracle.records_of(batch)
         self._landed(batch, number, "B" * len(batch))
+        if isinstance(refusal.__cause__, TooLarge):
+            # Bisection finds one to blame, though it may be nobody's fault.
+            self._oracle.rare("the provider refused a batch that it counts as too large")
+            for record in records:
+                record.is_suspect = True
         if self._reasons[number] == "isolation":
             self._oracle.rare("a part was refused again")
             return
@@ -188,6 +206,7 @@ class Requests:
         faults = self._oracle.scenario.faults
         is_exact = (
             faults.are_none
+            and not self._oracle.scenario.size_error
             and not faults.wrong_suspect
             and not self._oracle.scenario.has_deeds("kill", "stall", "close and kill")
         )

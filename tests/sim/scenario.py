@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sinkwell.core import Adaptive, Backoff, Limits, Policy, Rate
@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
 _SOME_BAD = (0.0, 0.0, 0.0, 0.05, 0.3)
+
+_KEYS = ("none", "uniform", "uniform", "hot", "distinct")
+# What must meet for some rare states; mostly nothing is brought together.
+MOODS = ("",) * 9 + ("refusals", "refused close", "late close")
+_BAD_IN_MOOD = {"refusals": (0.1, 0.2), "refused close": (0.1, 0.3)}
+_KEYS_IN_MOOD = {"refusals": ("uniform", "hot"), "refused close": ("none", "uniform", "hot")}
 APIS = ("put", "fire", "put_nowait", "submit", "put_many", "stream")
 
 
@@ -25,6 +31,8 @@ class Record:
     size: int
     key: Hashable
     target: Hashable
+    # What the provider counts; another number where the sink's encoder estimates.
+    true_size: int = 0
     is_bad: bool = False
     encode_raises: bool = False
     # --- what happened
@@ -42,6 +50,10 @@ class Record:
     is_orphan: bool = False
     # Its caller was cancelled in submit, and never got its future.
     is_lost: bool = False
+    # The provider refused a batch with it as too large.
+    is_suspect: bool = False
+    # A request with it was cancelled before its first step.
+    is_recalled: bool = False
     # It ended when its request had been launched and had not begun.
     is_launched: bool = False
     orphaned: int = 0
@@ -98,6 +110,12 @@ class Scenario:
     faults: Faults
     # (time, what) of what is done to the sink from outside.
     deeds: list[tuple[float, str]]
+    # By how much the encoder's sizes are off at most, as a part of the provider's.
+    size_error: float
+    # How the provider says that a request is too large: it refuses all of it, rejects every entry, or raises.
+    says_too_large: str
+    # Chance that a request's task is cancelled before its first step.
+    kill_at_launch: float
     dead_letter: str
     # Chance that a delivered answer cancels one of its callers within the next ticks.
     cancel_on_answer: float
@@ -115,8 +133,18 @@ def draw(seed: int) -> Scenario:
     limits = _limits(rng)
     policy = _policy(rng, limits)
     faults = draw_faults(rng, policy)
-    producers = _producers(rng, limits, policy, bad=rng.choice((0.0, 0.1, 0.1, 0.3) if faults.are_none else _SOME_BAD))
+    mood = rng.choice(MOODS)
+    if mood:
+        limits, policy, faults = _in_mood(rng, mood, limits, policy, faults)
+    rates = _BAD_IN_MOOD.get(mood) or ((0.0, 0.1, 0.1, 0.3) if faults.are_none else _SOME_BAD)
+    producers = _producers(rng, limits, policy, bad=rng.choice(rates), keys=_KEYS_IN_MOOD.get(mood, _KEYS))
     span = max(producer.starts_at + producer.pause * len(producer.records) for producer in producers) + 0.05
+    deeds = _deeds(rng, span, policy)
+    if mood in ("refused close", "late close"):
+        deeds = sorted([*deeds, (rng.uniform(0, span + 0.3), rng.choice(("close", "close at once", "close soon")))])
+    size_error = rng.choice((0.0, 0.0, 0.0, 0.2))
+    for record in (record for producer in producers for record in producer.records):
+        record.true_size = max(1, round(record.size * rng.uniform(1 - size_error, 1 + size_error)))
     records = sorted((record for producer in producers for record in producer.records), key=lambda record: record.id)
     return Scenario(
         seed=seed,
@@ -124,7 +152,10 @@ def draw(seed: int) -> Scenario:
         limits=limits,
         producers=producers,
         faults=faults,
-        deeds=_deeds(rng, span, policy),
+        deeds=deeds,
+        size_error=size_error,
+        says_too_large=rng.choice(("refuses", "rejects", "raises")),
+        kill_at_launch=rng.choice((0.0,) * 9 + (0.2,)),
         dead_letter=rng.choice(
             ("none", "none", "none", "plain", "async", "slow", "failing", "hanging", "sink", "full sink")
         ),
@@ -179,10 +210,39 @@ def _rate(rng: random.Random) -> Rate:
     )
 
 
-def _producers(rng: random.Random, limits: Limits, policy: Policy, *, bad: float) -> list[Producer]:
+def _in_mood(
+    rng: random.Random, mood: str, limits: Limits, policy: Policy, faults: Faults
+) -> tuple[Limits, Policy, Faults]:
+    """Bring together what must meet for the rarest states, which a swarm draws together too seldom."""
+    if mood == "late close":
+        delivery = rng.choice((0.3, 0.5))
+        policy = replace(
+            policy, delivery_timeout=delivery, attempt_timeout=0.3, concurrency=1, max_records=1, max_attempts=None
+        )
+        return limits, policy, replace(faults, hang=0.3, slow=0.3, heavy_tail=False)
+    records = rng.choice((3, 4, 6, 10))
+    limits = replace(limits, records=records, default_records=None, keys_repeat=True)
+    policy = replace(
+        policy,
+        order="key",
+        max_records=records,
+        max_bytes=limits.bytes or 1000,
+        max_pending_records=None,
+        max_pending_bytes=None,
+        max_attempts=rng.choice((None, 5)),
+    )
+    faults = replace(faults, fail=rng.choice((0.1, 0.3)), names_suspect=0.7, hang=0.0, raise_before=0.0, throttle=0.0)
+    if mood == "refused close":
+        faults = replace(faults, latency=0.05, stubborn=1.0, stubborn_seconds=rng.choice((0.01, 0.4)))
+    return limits, policy, faults
+
+
+def _producers(
+    rng: random.Random, limits: Limits, policy: Policy, *, bad: float, keys: tuple[str, ...]
+) -> list[Producer]:
     count = rng.choice((1, 2, 3, 5, 8, 12, 20, 50))
     total = rng.choice((3, 8, 15, 30, 60))
-    keys = rng.choice(("none", "uniform", "uniform", "hot", "distinct"))
+    kind = rng.choice(keys)
     targets = rng.choice((1, 1, 2, 4))
     widest = min(limits.bytes or 1000, policy.max_bytes or 1000)
     sizes = rng.choice(((1, 1), (1, 9), (1, widest // 2), (1, widest), (widest // 3, widest + widest // 4)))
@@ -200,7 +260,7 @@ def _producers(rng: random.Random, limits: Limits, policy: Policy, *, bad: float
                 Record(
                     id=number,
                     size=max(1, rng.randint(*sizes)),
-                    key=_key(rng, keys, number),
+                    key=_key(rng, kind, number),
                     target=f"t{rng.randrange(targets)}" if targets > 1 else None,
                     is_bad=rng.random() < bad,
                     encode_raises=rng.random() < encode_raises,
@@ -244,6 +304,7 @@ def _deeds(rng: random.Random, span: float, policy: Policy) -> list[tuple[float,
         "kill": (1, 2, 5),
         "kill letter": (1,),
         "stall": (1, 2),
+        "freeze": (1, 3),
         "resume": (1, 3, 10),
         "look": (1, 3),
     }
