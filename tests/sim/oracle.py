@@ -215,7 +215,11 @@ class Oracle:
         if is_ambiguous and failure.outcome is not Outcome.UNKNOWN:
             self.breach("I3", f"record {record.id} is NOT_WRITTEN, though an attempt of it ({ends}) has no answer")
         # Who cancels the closing task itself leaves no time for answers: what is on the wire may end UNKNOWN early.
-        is_cut_off = self.close_was_killed and failure.reason == "abandoned"
+        # So may what is answered in the very tick in which the grace to stop is over: a stall brings the two together.
+        is_in_that_tick = self.stalled > 0 and bool(ends) and record.attempts[-1].ended_at == record.ended_at
+        is_cut_off = (self.close_was_killed or is_in_that_tick) and failure.reason == "abandoned"
+        if is_in_that_tick and is_cut_off and ends[-1] == "D":
+            self.rare("the grace to stop was over in the tick of an answer")
         if not is_ambiguous and not is_cut_off and failure.outcome is not Outcome.NOT_WRITTEN:
             self.breach("I4", f"record {record.id} is UNKNOWN, though every attempt of it was answered ({ends})")
         if ends and ends[-1] == "D" and not is_cut_off:

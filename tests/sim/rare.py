@@ -86,6 +86,7 @@ RARE: Final = frozenset(
         "the clock stood still",
         "the closing task was cancelled from outside",
         "the dead letters' task was cancelled from outside",
+        "the grace to stop was over in the tick of an answer",
         "the loop stalled",
         "the provider refused a batch that it counts as too large",
         "the provider's partial failure turned a key's order",

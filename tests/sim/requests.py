@@ -207,6 +207,7 @@ class Requests:
         is_exact = (
             faults.are_none
             and not self._oracle.scenario.size_error
+            and not self._oracle.scenario.kill_at_launch
             and not faults.wrong_suspect
             and not self._oracle.scenario.has_deeds("kill", "stall", "close and kill")
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sinkwell.core import Adaptive, Backoff, Limits, Policy, Rate
+from sinkwell.core._policy import bounds_of
 
 from .faults import Faults, draw_faults
+from .moods import BAD_IN_MOOD, KEYS_IN_MOOD, MOODS, in_mood
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -16,10 +18,6 @@ if TYPE_CHECKING:
 _SOME_BAD = (0.0, 0.0, 0.0, 0.05, 0.3)
 
 _KEYS = ("none", "uniform", "uniform", "hot", "distinct")
-# What must meet for some rare states; mostly nothing is brought together.
-MOODS = ("",) * 9 + ("refusals", "refused close", "late close")
-_BAD_IN_MOOD = {"refusals": (0.1, 0.2), "refused close": (0.1, 0.3)}
-_KEYS_IN_MOOD = {"refusals": ("uniform", "hot"), "refused close": ("none", "uniform", "hot")}
 APIS = ("put", "fire", "put_nowait", "submit", "put_many", "stream")
 
 
@@ -135,14 +133,17 @@ def draw(seed: int) -> Scenario:
     faults = draw_faults(rng, policy)
     mood = rng.choice(MOODS)
     if mood:
-        limits, policy, faults = _in_mood(rng, mood, limits, policy, faults)
-    rates = _BAD_IN_MOOD.get(mood) or ((0.0, 0.1, 0.1, 0.3) if faults.are_none else _SOME_BAD)
-    producers = _producers(rng, limits, policy, bad=rng.choice(rates), keys=_KEYS_IN_MOOD.get(mood, _KEYS))
+        limits, policy, faults = in_mood(rng, mood, limits, policy, faults)
+    bounds_of(policy, limits, "sim")  # Raises if no sink could be made so: then it is drawn wrongly.
+    rates = BAD_IN_MOOD.get(mood) or ((0.0, 0.1, 0.1, 0.3) if faults.are_none else _SOME_BAD)
+    producers = _producers(rng, limits, policy, bad=rng.choice(rates), keys=KEYS_IN_MOOD.get(mood, _KEYS))
     span = max(producer.starts_at + producer.pause * len(producer.records) for producer in producers) + 0.05
     deeds = _deeds(rng, span, policy)
-    if mood in ("refused close", "late close"):
+    if mood == "flushes":
+        deeds = sorted([*deeds, *((rng.uniform(0, span + 0.2), "flush") for _ in range(10))])
+    elif mood in ("refused close", "late close"):
         deeds = sorted([*deeds, (rng.uniform(0, span + 0.3), rng.choice(("close", "close at once", "close soon")))])
-    size_error = rng.choice((0.0, 0.0, 0.0, 0.2))
+    size_error = 0.0 if mood == "culprits" else rng.choice((0.0, 0.0, 0.0, 0.2))
     for record in (record for producer in producers for record in producer.records):
         record.true_size = max(1, round(record.size * rng.uniform(1 - size_error, 1 + size_error)))
     records = sorted((record for producer in producers for record in producer.records), key=lambda record: record.id)
@@ -159,7 +160,7 @@ def draw(seed: int) -> Scenario:
         dead_letter=rng.choice(
             ("none", "none", "none", "plain", "async", "slow", "failing", "hanging", "sink", "full sink")
         ),
-        cancel_on_answer=rng.choice((0.0, 0.0, 0.1, 0.5)),
+        cancel_on_answer=0.9 if mood == "short of room" else rng.choice((0.0, 0.0, 0.1, 0.5)),
         observer_raises=rng.choice((0.0, 0.0, 0.0, 0.3, 1.0)),
         records=records,
     )
@@ -208,33 +209,6 @@ def _rate(rng: random.Random) -> Rate:
         requests=rng.choice((None, 5.0, 100.0)),
         bytes=rng.choice((None, 300.0)),
     )
-
-
-def _in_mood(
-    rng: random.Random, mood: str, limits: Limits, policy: Policy, faults: Faults
-) -> tuple[Limits, Policy, Faults]:
-    """Bring together what must meet for the rarest states, which a swarm draws together too seldom."""
-    if mood == "late close":
-        delivery = rng.choice((0.3, 0.5))
-        policy = replace(
-            policy, delivery_timeout=delivery, attempt_timeout=0.3, concurrency=1, max_records=1, max_attempts=None
-        )
-        return limits, policy, replace(faults, hang=0.3, slow=0.3, heavy_tail=False)
-    records = rng.choice((3, 4, 6, 10))
-    limits = replace(limits, records=records, default_records=None, keys_repeat=True)
-    policy = replace(
-        policy,
-        order="key",
-        max_records=records,
-        max_bytes=limits.bytes or 1000,
-        max_pending_records=None,
-        max_pending_bytes=None,
-        max_attempts=rng.choice((None, 5)),
-    )
-    faults = replace(faults, fail=rng.choice((0.1, 0.3)), names_suspect=0.7, hang=0.0, raise_before=0.0, throttle=0.0)
-    if mood == "refused close":
-        faults = replace(faults, latency=0.05, stubborn=1.0, stubborn_seconds=rng.choice((0.01, 0.4)))
-    return limits, policy, faults
 
 
 def _producers(

@@ -20,9 +20,12 @@ DIGESTS = "from tests.sim.world import live; print(*[live(seed).digest for seed 
 
 
 @pytest.fixture(scope="module")
-def swarm() -> Result:
+def swarm(pytestconfig: pytest.Config) -> Result:
     result = run_seeds([*corpus(), *range(SEEDS)], jobs=2, seconds=SECONDS)
-    print(result.summary())
+    # Past pytest's capture: how many worlds were lived through is news also when all is well.
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print(f"\n{result.summary()}")
     return result
 
 
