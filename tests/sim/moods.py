@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Mostly nothing is brought together.
 MOODS = ("",) * 14 + ("refusals", "refused close", "late close", "flushes", "culprits", "short of room")
 BAD_IN_MOOD = {"refusals": (0.1, 0.2), "refused close": (0.1, 0.3), "culprits": (0.05, 0.1)}
-KEYS_IN_MOOD = {"refusals": ("uniform", "hot"), "refused close": ("none", "uniform", "hot"), "flushes": ("uniform",)}
+KEYS_IN_MOOD = {"refusals": ("uniform", "hot"), "refused close": ("none", "uniform", "hot"), "flushes": ("hot",)}
 
 
 def in_mood(
@@ -38,7 +38,7 @@ def in_mood(
         policy = replace(policy, max_records=25, max_bytes=1000, max_pending_records=None, max_pending_bytes=None)
         return limits, policy, Faults(latency=0.01)
     if mood == "flushes":
-        limits = replace(limits, records=10, bytes=None, default_records=None)
+        limits = replace(limits, records=10, bytes=None, default_records=None, keys_repeat=False)
         policy = replace(
             policy,
             order="key",
@@ -52,7 +52,7 @@ def in_mood(
             max_attempts=None,
             backoff=Backoff(base=0.01, cap=0.05),
         )
-        return limits, policy, replace(faults, latency=0.05, fail=0.4, throttle=0.0)
+        return limits, policy, Faults(latency=0.01, spread=rng.choice((0.05, 0.2)), fail=0.1)
     records = rng.choice((3, 4, 6, 10))
     limits = replace(limits, records=records, default_records=None, keys_repeat=True)
     policy = replace(
