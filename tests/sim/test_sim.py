@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +13,9 @@ from .corpus import corpus
 from .rare import RARE
 from .runner import Result, run_seeds
 from .world import live
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SEEDS = int(os.environ.get("SIM_SEEDS", "20000"))
 SECONDS = float(os.environ.get("SIM_SECONDS", "150"))
@@ -34,7 +38,7 @@ def test_a_seed_that_once_failed_holds_every_promise(seed: int) -> None:
     assert live(seed).breaches == []
 
 
-def test_no_promise_breaks_in_any_world(swarm: Result, record_property: pytest.RecordProperty) -> None:
+def test_no_promise_breaks_in_any_world(swarm: Result, record_property: Callable[[str, object], None]) -> None:
     record_property("seeds", swarm.seeds)
     assert swarm.failed == []
     assert swarm.crashed == []
