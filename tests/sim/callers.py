@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .scenario import Producer, Record
     from .world import World
 
-NOT_ACCEPTED = (SinkClosed, SinkFull, InvalidRecord, MemoryError)
+NOT_ACCEPTED = (SinkClosed, SinkFull, InvalidRecord)
 
 
 class SourceError(Exception):
@@ -123,14 +123,15 @@ class Callers:
         self._mark(producer)
         try:
             outcomes = await self._world.sink.put_many(self._source(producer))
-        except NOT_ACCEPTED:
-            for record in producer.records:
-                record.is_excused = True
+        except SourceError:
+            self._oracle.rare("a put_many's source raised")
+            return
+        except SinkClosed:
             return
         except asyncio.CancelledError:
-            # Outcomes that stood in the list already are lost with it; they were their caller's when they came.
-            for record in producer.records:
-                record.is_excused = record.ended_at is not None and not record.orphaned
+            # What it had put by then has its outcomes told to the observer.
+            if any(record.ended_at is not None for record in producer.records):
+                self._oracle.rare("put_many cancelled with outcomes in hand")
             raise
         records = producer.records
         if len(outcomes) != len(records):
@@ -157,8 +158,6 @@ class Callers:
                     await asyncio.sleep(producer.reader_pause)
         except SourceError:
             self._oracle.rare("a stream's source raised")
-        except MemoryError:
-            pass
         finally:
             await stream.aclose()
 
@@ -177,7 +176,7 @@ class Callers:
 
     def _plain_source(self, producer: Producer) -> Iterator[Record]:
         for number, record in enumerate(producer.records):
-            if number == producer.raises_at and producer.api == "stream":
+            if number == producer.raises_at:
                 raise SourceError
             yield record
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sinkwell.core import CloseReport, SinkClosed
 from sinkwell.core._closing import CANCEL_GRACE
 
+from .breach import EPSILON
 from .invariants import left_behind
-from .oracle import EPSILON
 
 if TYPE_CHECKING:
     from .world import World
@@ -56,14 +56,22 @@ class Deeds:
                 if world.letters.task is not None and not world.letters.task.done():
                     self._oracle.rare("the dead letters' task was cancelled from outside")
                     world.letters.task.cancel()
-            case "stall":
-                world.stall(world.rng.choice((0.01, 0.3, 5.0)))
+            case "stall" | "freeze":
+                self._stop(what)
             case "resume":
                 self._resume()
             case "look":
                 assert "payload" not in repr(world.sink)
             case _:
                 self._close(what)
+
+    def _stop(self, what: str) -> None:
+        """Stop the loop and let time pass, or stop the clock and let the loop go on."""
+        world = self._world
+        if what == "stall":
+            world.stall(world.rng.choice((0.01, 0.3, 5.0)))
+        else:
+            world.freeze(world.rng.choice((10, 50, 300)))
 
     def _close(self, what: str) -> None:
         policy = self._world.scenario.policy

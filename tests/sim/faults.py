@@ -10,7 +10,7 @@ from sinkwell.core import BatchRefused, Delivered, Encoded, InvalidRecord, Recei
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sinkwell.core import Batch, Limits, Policy
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 class ProviderError(Exception):
     """What the simulated provider says went wrong."""
+
+
+class TooLarge(Exception):
+    """By the provider's own count, a request holds more bytes than it may."""
 
 
 class NotAnException(BaseException):
@@ -124,6 +128,8 @@ class SimDestination:
         # Tasks of requests under way, oldest first, for those who kill one.
         self.tasks: list[asyncio.Task[Any]] = []
         self.closed = 0
+        # Whether the clock stands still: then an answer takes turns of the loop, not time.
+        self.clock_stands: Callable[[], bool] = lambda: False
 
     async def open(self) -> None:
         """Be open."""
@@ -139,9 +145,12 @@ class SimDestination:
     def encode(self, record: Record) -> Encoded:
         """Tell the oracle who is in line, and raise where it was drawn."""
         if record.encode_raises:
-            self._oracle.rare("encoder raised")
-            raise (InvalidRecord("sim: drawn so") if record.id % 2 else MemoryError("sim: drawn so"))
+            error = InvalidRecord("sim: drawn so") if record.id % 2 else MemoryError("sim: drawn so")
+            self._oracle.rare(f"encoder raised {type(error).__name__}")
+            raise error
         self._oracle.offered(record)
+        if record.size != record.true_size:
+            self._oracle.rare(f"a size was estimated too {'low' if record.size < record.true_size else 'high'}")
         return Encoded(record.payload, record.size, record.key, record.target)
 
     async def write(self, batch: Batch) -> Sequence[Any]:
@@ -149,17 +158,17 @@ class SimDestination:
         task = asyncio.current_task()
         assert task is not None
         self.tasks.append(task)
-        request = self._oracle.began(batch)
+        request = self._oracle.requests.began(batch)
         try:
             answer = await self._answer(batch, request)
         except BatchRefused as refusal:
-            self._oracle.refused(batch, request, refusal)
+            self._oracle.requests.refused(batch, request, refusal)
             raise
         except BaseException as error:
-            self._oracle.unanswered(batch, request, error)
+            self._oracle.requests.unanswered(batch, request, error)
             raise
         else:
-            self._oracle.answered(batch, request, answer)
+            self._oracle.requests.answered(batch, request, answer)
             return answer
         finally:
             self.tasks.remove(task)
@@ -177,6 +186,8 @@ class SimDestination:
             raise self._error()
         if self._happens(faults.throttle):
             return [Retry(ProviderError("throttled"), throttled=True, after=faults.retry_after)] * len(batch)
+        if (rejected := self._too_large(batch)) is not None:
+            return rejected
         self._refuse_bad(batch)
         verdicts = self._verdicts(batch, request)
         await self._travel(batch, request, is_outward=False)
@@ -198,7 +209,12 @@ class SimDestination:
         if self._happens(faults.slow):
             seconds += 1.0
         try:
-            await asyncio.sleep(seconds)
+            if self.clock_stands():
+                self._oracle.rare("a request was under way while the clock stood still")
+                for _ in range(self._rng.randrange(1, 8)):
+                    await asyncio.sleep(0)
+            else:
+                await asyncio.sleep(seconds)
         except asyncio.CancelledError:
             if self._happens(faults.stubborn):
                 self._oracle.rare("request ignored its cancellation")
@@ -215,6 +231,20 @@ class SimDestination:
         kind = self._rng.choice(RAISES)
         self._oracle.rare(f"write raised {kind.__name__}")
         return kind("sim")
+
+    def _too_large(self, batch: Batch) -> Sequence[Any] | None:
+        """Count as the provider does, which the sink's encoder may do otherwise; give rejections, raise, or pass."""
+        size = sum(record.true_size for record in self._oracle.records_of(batch))
+        if self.limits.bytes is None or size <= self.limits.bytes:
+            return None
+        says = self._oracle.scenario.says_too_large
+        error = TooLarge(f"{size} bytes")
+        self._oracle.rare(f"a request was too large, and the provider {says} it")
+        if says == "refuses":
+            raise BatchRefused from error
+        if says == "raises":
+            raise error
+        return [Rejected(error)] * len(batch)
 
     def _refuse_bad(self, batch: Batch) -> None:
         records = self._oracle.records_of(batch)
@@ -267,12 +297,12 @@ class SimDestination:
 
     def _write(self, batch: Batch, indexes: Sequence[int], request: int) -> None:
         for index in indexes:
-            self._oracle.written(batch.entries[index], request, is_late=False)
+            self._oracle.requests.written(batch.entries[index], request, is_late=False)
 
     def _write_late(self, batch: Batch, request: int) -> None:
         self._oracle.rare("written after the attempt had been given up")
         for entry in batch.entries:
-            self._oracle.written(entry, request, is_late=True)
+            self._oracle.requests.written(entry, request, is_late=True)
 
     def _happens(self, chance: float) -> bool:
         return chance > 0 and self._rng.random() < chance

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import sinkwell.core
 
+from .scenario import draw
 from .world import live
 
 # No seed takes a second; a step that never ends is caught by the clock.
@@ -28,6 +29,7 @@ def _too_long(*_: object) -> None:
 
 def broken_by(seed: int) -> str:
     """Say what the seed breaks; empty if nothing."""
+    draw(seed)  # A world that can't be drawn is the simulator's fault, and catches nothing.
     signal.alarm(MOST_SECONDS_PER_SEED)
     try:
         return next(iter(live(seed).breaches), "")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sinkwell.core import DeliveryError, Outcome, Receipt
 from sinkwell.core._entry import Place
 
-from .oracle import EPSILON, OpenLog, Oracle, describe
+from .breach import EPSILON, describe
+from .oracle import OpenLog, Oracle
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -143,7 +144,11 @@ class Watch:
             future = entry.future
             if future is not None and future.done() and not future.cancelled():
                 self._oracle.breach("I1", f"record {entry.record.id} is open and its caller was told")
-            is_fresh = entry.place is Place.READY and entry.key is None and not entry.record.attempts
+            is_fresh = (
+                entry.place is Place.READY
+                and entry.key is None
+                and not (entry.record.attempts or entry.record.is_recalled)
+            )
             if is_fresh and entry.ready_at > entry.record.accepted_at + EPSILON:
                 self._oracle.breach("I10", f"record {entry.record.id} lingers from later than its acceptance")
 
@@ -202,6 +207,15 @@ class Watch:
         if len(queued) > 1:
             oracle.rare("several targets waited for a slot")
 
+    def cancel_newest(self) -> None:
+        """Cancel the request that was just launched, before its first step."""
+        for flight in self.sender.flights:
+            if flight.task is not None and not flight.has_begun:
+                newest = flight
+        for entry in newest.entries:
+            entry.record.is_recalled = True
+        newest.task.cancel()
+
 
 def at_the_end(oracle: Oracle, sink: Sink[Any, Any], report: Any, watch: Watch) -> None:
     """Check what must hold when everything is over."""
@@ -221,7 +235,7 @@ def at_the_end(oracle: Oracle, sink: Sink[Any, Any], report: Any, watch: Watch) 
 
 
 def _records(oracle: Oracle) -> None:
-    written = {record for record, _, _ in oracle.writes}
+    written = {record for record, _, _ in oracle.requests.writes}
     for record in oracle.scenario.records:
         if record.accepted_at is None:
             if record in written:
@@ -235,7 +249,7 @@ def _records(oracle: Oracle) -> None:
             oracle.breach("I2", f"record {record.id} has a receipt, and the provider does not have it")
         if isinstance(outcome, DeliveryError) and outcome.outcome is Outcome.NOT_WRITTEN and record in written:
             oracle.breach("I3", f"record {record.id} is NOT_WRITTEN, and the provider has it")
-        is_lost = record.is_lost or (record.is_streamed and not record.told and not record.is_excused)
+        is_lost = record.is_lost or (record.is_streamed and not record.told)
         if record.orphaned != (record.is_orphan or is_lost):
             oracle.breach("C2", f"record {record.id}: {record.orphaned} orphan reports, {int(not record.orphaned)} due")
         if len(record.told) > 1 or (record.is_orphan and record.told):
@@ -245,7 +259,7 @@ def _records(oracle: Oracle) -> None:
 def _log(oracle: Oracle) -> None:
     """I5: no copy that an unanswered attempt does not explain."""
     copies: dict[Record, int] = {}
-    for record, _, _ in oracle.writes:
+    for record, _, _ in oracle.requests.writes:
         copies[record] = copies.get(record, 0) + 1
     for record, count in copies.items():
         ambiguous = sum(attempt.end in ("U", "") for attempt in record.attempts)
@@ -263,7 +277,7 @@ def _order(oracle: Oracle) -> None:
     """
     newest: dict[tuple[Hashable, Hashable], tuple[Record, int]] = {}
     seen: set[Record] = set()
-    for record, request, is_late in oracle.writes:
+    for record, request, is_late in oracle.requests.writes:
         lane = oracle.lane_of(record)
         if lane is None or is_late or record in seen:
             continue

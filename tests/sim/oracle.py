@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sinkwell.core import Delivered, DeliveryError, Outcome, Receipt, Rejected, Retry
+from sinkwell.core import DeliveryError, Outcome, Receipt
 
+from .breach import EPSILON, describe
 from .rare import RARE
-from .scenario import Attempt, Record, Scenario
+from .requests import Requests
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from sinkwell.core import Batch, BatchRefused, Entry
+    from sinkwell.core import Batch, Entry
 
-EPSILON = 1e-6
-
-
-class Breach(AssertionError):
-    """A promise was broken; the message begins with its number in the table of invariants."""
-
-
-@dataclass(slots=True)
-class Case:
-    """A refused batch whose culprits are being sought."""
-
-    most: int
-    extra: int = 0
+    from .scenario import Record, Scenario
 
 
 class OpenLog(dict["Entry", None]):
@@ -57,6 +44,7 @@ class Oracle:
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
+        self.requests = Requests(self)
         self.policy = scenario.policy
         self.time: Any = lambda: 0.0
         self.breaches: list[str] = []
@@ -70,19 +58,12 @@ class Oracle:
         self.most_in_flight = adaptive if isinstance(adaptive, int) else adaptive.maximum
         chosen = self.policy.on_unknown
         self.retries_unknown = limits.retry_unknown if chosen is None else chosen == "retry"
-        # No request may begin before, by the policy's rate.
-        self.free_at = 0.0
         # In line: encoded, neither accepted nor refused yet, in order of arrival.
         self.in_line: dict[Record, None] = {}
         self.number_accepted = 0
         self.number_ended: Counter[str] = Counter()
-        # What the provider has: (record, request, whether it came late), in order.
-        self.writes: list[tuple[Record, int, bool]] = []
-        self.requests = 0
-        self.in_flight = 0
-        self.keys_in_flight: set[tuple[Hashable, Hashable]] = set()
-        self.cases: dict[Record, Case] = {}
-        self.reasons: dict[int, str] = {}
+        # Of each lane, what is open, in order of acceptance: of these only the first few may be in a request.
+        self.open_of: dict[tuple[Hashable, Hashable], dict[Record, None]] = {}
         # Keys stopped by on_failure="block": since when nothing of them may leave, but what already had left.
         self.blocked: set[tuple[Hashable, Hashable]] = set()
         self.resumed: set[tuple[Hashable, Hashable]] = set()
@@ -180,6 +161,9 @@ class Oracle:
         record.entry = entry
         record.accepted_number = self.number_accepted
         self.number_accepted += 1
+        lane = self.lane_of(record)
+        if lane is not None:
+            self.open_of.setdefault(lane, {})[record] = None
         for other in self.in_line:
             if other is record:
                 break
@@ -199,6 +183,9 @@ class Oracle:
         if record.ended_at is not None:
             self.breach("I1", f"record {record.id} ended twice")
         record.ended_at = now
+        lane = self.lane_of(record)
+        if lane is not None:
+            self.open_of[lane].pop(record, None)
         record.is_orphan = entry.future is not None and entry.future.cancelled()
         assert record.accepted_at is not None
         if now - record.accepted_at > self.policy.delivery_timeout + self.stalled + EPSILON:
@@ -228,12 +215,16 @@ class Oracle:
         if is_ambiguous and failure.outcome is not Outcome.UNKNOWN:
             self.breach("I3", f"record {record.id} is NOT_WRITTEN, though an attempt of it ({ends}) has no answer")
         # Who cancels the closing task itself leaves no time for answers: what is on the wire may end UNKNOWN early.
-        is_cut_off = self.close_was_killed and failure.reason == "abandoned"
+        # So may what is answered in the very tick in which the grace to stop is over: a stall brings the two together.
+        is_in_that_tick = self.stalled > 0 and bool(ends) and record.attempts[-1].ended_at == record.ended_at
+        is_cut_off = (self.close_was_killed or is_in_that_tick) and failure.reason == "abandoned"
+        if is_in_that_tick and is_cut_off and ends[-1] == "D":
+            self.rare("the grace to stop was over in the tick of an answer")
         if not is_ambiguous and not is_cut_off and failure.outcome is not Outcome.NOT_WRITTEN:
             self.breach("I4", f"record {record.id} is UNKNOWN, though every attempt of it was answered ({ends})")
         if ends and ends[-1] == "D" and not is_cut_off:
             self.breach("I2", f"record {record.id} was delivered, and ended {failure.reason}")
-        if is_culprit and not record.is_bad:
+        if is_culprit and not record.is_bad and not record.is_suspect:
             self.breach("I15", f"record {record.id} was rejected, though neither it nor an answer was bad ({ends})")
         charged = sum(end != "B" for end in ends) + (is_culprit or record.is_launched)
         if failure.attempts != charged and not is_cut_off:
@@ -249,177 +240,3 @@ class Oracle:
         if lane is not None and self.policy.on_failure == "block" and not self.is_abandoning():
             self.blocked.add(lane)
             self.rare("a lane was blocked")
-
-    # --- the provider
-
-    def began(self, batch: Batch) -> int:
-        """A request arrives: nothing about it may break the limits, the order or the pace of retries."""
-        number = self.requests
-        self.requests += 1
-        self.in_flight += 1
-        now = self.time()
-        records = self.records_of(batch)
-        self.reasons[number] = batch.reason
-        self.note("send", number, batch.target, batch.reason, tuple(record.id for record in records))
-        self.rare(f"left because {batch.reason}")
-        size = sum(record.size for record in records)
-        if not 0 < len(records) <= self.max_records or size > self.max_bytes:
-            self.breach("I7", f"request {number} carries {len(records)} records of {size} bytes")
-        if self.in_flight > self.most_in_flight:
-            self.breach("I9", f"{self.in_flight} requests are in flight, {self.most_in_flight} allowed")
-        self._paced(number, now, len(records), size)
-        if self.is_closed:
-            self.breach("I13", f"request {number} began after close had returned")
-        if len(set(records)) < len(records):
-            self.breach("I5", f"request {number} carries a record twice")
-        self._lanes_begin(number, records)
-        led: set[tuple[Hashable, Hashable]] = set()
-        for record in records:
-            lane = self.lane_of(record)
-            # Behind another of its key it goes when that goes.
-            self._sent_again(record, number, now, leads=lane is None or lane not in led)
-            if lane is not None:
-                led.add(lane)
-        if batch.reason == "isolation":
-            self._isolating(records[0], number)
-        return number
-
-    def _paced(self, number: int, now: float, records: int, size: int) -> None:
-        rate = self.policy.rate
-        if rate is None:
-            return
-        # A stall falls between a launch and its request's first step: then two requests may seem too close.
-        if now < self.free_at - self.stalled - EPSILON:
-            self.breach("I15", f"request {number} leaves {self.free_at - now:.6f} s sooner than the rate allows")
-        costs = (
-            records / rate.records if rate.records else 0.0,
-            1 / rate.requests if rate.requests else 0.0,
-            size / rate.bytes if rate.bytes else 0.0,
-        )
-        if self.free_at > now + EPSILON or self.requests > 1:
-            self.rare("requests went at a rate")
-        self.free_at = now + max(costs)
-
-    def _lanes_begin(self, number: int, records: list[Record]) -> None:
-        lanes = [lane for record in records if (lane := self.lane_of(record)) is not None]
-        for lane in lanes:
-            if lane in self.keys_in_flight:
-                self.breach("I9", f"request {number} carries key {lane[1]}, which is in flight already")
-            if lane in self.blocked and not any(record.is_launched for record in records):
-                self.breach("I6", f"request {number} carries key {lane[1]}, which is blocked")
-        if len(set(lanes)) < len(lanes):
-            self.rare("one request carried a key twice")
-            if not self.scenario.limits.keys_repeat:
-                self.breach("I7", f"request {number} carries a key twice, which the provider does not take")
-        self.keys_in_flight.update(lanes)
-
-    def _sent_again(self, record: Record, number: int, now: float, *, leads: bool) -> None:
-        if record.payload != record.entry.payload or record.entry.target != record.target:
-            self.breach("I2", f"record {record.id} was sent as something else")
-        if record.ended_at is not None:
-            if not record.is_launched:
-                self.breach("I15", f"record {record.id} was sent after it had ended")
-            self.rare("ended between its launch and its request's first step")
-        attempts = record.attempts
-        if attempts:
-            last = attempts[-1]
-            if last.end == "U" and not self.retries_unknown:
-                self.breach("I15", f"record {record.id} was sent again, though on_unknown says that it must not")
-            if last.end not in ("R", "U", "B"):
-                self.breach("I15", f"record {record.id} was sent again after {last.end or 'no answer yet'}")
-            # Who resumes a lane by hand lets its head go at once.
-            leads = leads and self.lane_of(record) not in self.resumed
-            if leads and last.end in ("R", "U") and last.ended_at is not None:
-                wait = now - last.ended_at
-                if wait < self.policy.backoff.base - EPSILON or now < last.not_before - EPSILON:
-                    self.breach(
-                        "I15", f"record {record.id} was sent again after {wait:.4f} s, before its backoff ended"
-                    )
-        charged = 1 + sum(attempt.end != "B" for attempt in attempts)
-        if self.policy.max_attempts is not None and charged > self.policy.max_attempts:
-            self.breach("I15", f"record {record.id} was sent a {charged}th time, above max_attempts")
-        attempts.append(Attempt(now, number, charged))
-
-    def _isolating(self, record: Record, number: int) -> None:
-        case = self.cases.get(record)
-        if case is None:
-            self.breach("I15", f"request {number} isolates a record of no refused batch")
-            return
-        case.extra += 1
-        if case.extra > case.most:
-            self.breach("I15", f"isolation took more than the {case.most} requests that k * ceil(log2 n) + k allows")
-
-    def _landed(self, batch: Batch, number: int, ends: str) -> None:
-        now = self.time()
-        self.in_flight -= 1
-        self.note("answer", number, ends)
-        for record, end in zip(self.records_of(batch), ends, strict=True):
-            attempt = record.attempts[-1]
-            attempt.end = end
-            attempt.ended_at = now
-            if end == "D" and record.ended_at is not None:
-                self.rare("a receipt came after the record had ended")
-            lane = self.lane_of(record)
-            if lane is not None:
-                self.keys_in_flight.discard(lane)
-        if len(set(ends)) > 1:
-            self.rare("partial failure")
-        self.on_answer(self.records_of(batch))
-        if self.is_closing:
-            self.rare("answer came while closing")
-
-    def answered(self, batch: Batch, number: int, answer: Any) -> None:
-        """The provider answered, well or badly."""
-        if not isinstance(answer, list) or len(answer) != len(batch):
-            self._landed(batch, number, "U" * len(batch))
-            return
-        kinds = {Delivered: "D", Retry: "R", Rejected: "X"}
-        self._landed(batch, number, "".join(kinds.get(type(verdict), "U") for verdict in answer))
-        for record, verdict in zip(self.records_of(batch), answer, strict=True):
-            if isinstance(verdict, Retry) and verdict.after is not None:
-                record.attempts[-1].not_before = self.time() + verdict.after
-
-    def refused(self, batch: Batch, number: int, refusal: BatchRefused) -> None:
-        """The provider refused all of it because of one."""
-        records = self.records_of(batch)
-        self._landed(batch, number, "B" * len(batch))
-        if self.reasons[number] == "isolation":
-            self.rare("a part was refused again")
-            return
-        bad = sum(record.is_bad for record in records)
-        halvings = math.ceil(math.log2(len(records)))
-        faults = self.scenario.faults
-        is_exact = (
-            faults.are_none and not faults.wrong_suspect and not self.has_deeds("kill", "stall", "close and kill")
-        )
-        most = bad * halvings + bad if is_exact else 10**9
-        case = Case(most=most)
-        self.cases.update(dict.fromkeys(records, case))
-        self.rare("a batch was refused")
-        if bad > 1:
-            self.rare("a batch held several culprits")
-
-    def has_deeds(self, *kinds: str) -> bool:
-        """Whether the scenario does any of these."""
-        return any(what in kinds for _, what in self.scenario.deeds)
-
-    def unanswered(self, batch: Batch, number: int, error: BaseException) -> None:
-        """The request ended without an answer."""
-        self.rare("a request ended without an answer")
-        self._landed(batch, number, "U" * len(batch))
-        self.note("error", number, type(error).__name__)
-
-    def written(self, entry: Entry, request: int, *, is_late: bool) -> None:
-        """The provider has the record from now."""
-        record: Record = entry.record
-        self.note("write", record.id, request)
-        self.writes.append((record, request, is_late))
-
-
-def describe(outcome: Any) -> str:
-    """Say an outcome in a word or two, the same in every run."""
-    if isinstance(outcome, DeliveryError):
-        return f"{outcome.reason} {outcome.outcome.value} after {outcome.attempts}"
-    if isinstance(outcome, Receipt):
-        return f"receipt after {outcome.attempts}"
-    return type(outcome).__name__

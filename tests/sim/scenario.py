@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sinkwell.core import Adaptive, Backoff, Limits, Policy, Rate
+from sinkwell.core._policy import bounds_of
 
 from .faults import Faults, draw_faults
+from .moods import BAD_IN_MOOD, KEYS_IN_MOOD, MOODS, in_mood
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
 _SOME_BAD = (0.0, 0.0, 0.0, 0.05, 0.3)
+
+_KEYS = ("none", "uniform", "uniform", "hot", "distinct")
 APIS = ("put", "fire", "put_nowait", "submit", "put_many", "stream")
 
 
@@ -25,6 +29,8 @@ class Record:
     size: int
     key: Hashable
     target: Hashable
+    # What the provider counts; another number where the sink's encoder estimates.
+    true_size: int = 0
     is_bad: bool = False
     encode_raises: bool = False
     # --- what happened
@@ -42,8 +48,10 @@ class Record:
     is_orphan: bool = False
     # Its caller was cancelled in submit, and never got its future.
     is_lost: bool = False
-    # It was put by a put_many that raised what its source raised: its caller gave up the list of outcomes.
-    is_excused: bool = False
+    # The provider refused a batch with it as too large.
+    is_suspect: bool = False
+    # A request with it was cancelled before its first step.
+    is_recalled: bool = False
     # It ended when its request had been launched and had not begun.
     is_launched: bool = False
     orphaned: int = 0
@@ -82,7 +90,7 @@ class Producer:
     records: list[Record]
     starts_at: float
     pause: float
-    # For streams: an async source, a source that raises half-way, a reader that is slow or leaves early.
+    # For streams and put_many: an async source, a source that raises half-way; a reader that is slow or leaves early.
     is_async: bool = False
     raises_at: int = -1
     reader_pause: float = 0.0
@@ -100,11 +108,21 @@ class Scenario:
     faults: Faults
     # (time, what) of what is done to the sink from outside.
     deeds: list[tuple[float, str]]
+    # By how much the encoder's sizes are off at most, as a part of the provider's.
+    size_error: float
+    # How the provider says that a request is too large: it refuses all of it, rejects every entry, or raises.
+    says_too_large: str
+    # Chance that a request's task is cancelled before its first step.
+    kill_at_launch: float
     dead_letter: str
     # Chance that a delivered answer cancels one of its callers within the next ticks.
     cancel_on_answer: float
     observer_raises: float
     records: list[Record] = field(default_factory=list)
+
+    def has_deeds(self, *kinds: str) -> bool:
+        """Whether it does any of these."""
+        return any(what in kinds for _, what in self.deeds)
 
 
 def draw(seed: int) -> Scenario:
@@ -113,8 +131,21 @@ def draw(seed: int) -> Scenario:
     limits = _limits(rng)
     policy = _policy(rng, limits)
     faults = draw_faults(rng, policy)
-    producers = _producers(rng, limits, policy, bad=rng.choice((0.0, 0.1, 0.1, 0.3) if faults.are_none else _SOME_BAD))
+    mood = rng.choice(MOODS)
+    if mood:
+        limits, policy, faults = in_mood(rng, mood, limits, policy, faults)
+    bounds_of(policy, limits, "sim")  # Raises if no sink could be made so: then it is drawn wrongly.
+    rates = BAD_IN_MOOD.get(mood) or ((0.0, 0.1, 0.1, 0.3) if faults.are_none else _SOME_BAD)
+    producers = _producers(rng, limits, policy, bad=rng.choice(rates), keys=KEYS_IN_MOOD.get(mood, _KEYS))
     span = max(producer.starts_at + producer.pause * len(producer.records) for producer in producers) + 0.05
+    deeds = _deeds(rng, span, policy)
+    if mood == "flushes":
+        deeds = sorted([*deeds, *((rng.uniform(0, span + 0.2), "flush") for _ in range(10))])
+    elif mood in ("refused close", "late close"):
+        deeds = sorted([*deeds, (rng.uniform(0, span + 0.3), rng.choice(("close", "close at once", "close soon")))])
+    size_error = 0.0 if mood == "culprits" else rng.choice((0.0, 0.0, 0.0, 0.2))
+    for record in (record for producer in producers for record in producer.records):
+        record.true_size = max(1, round(record.size * rng.uniform(1 - size_error, 1 + size_error)))
     records = sorted((record for producer in producers for record in producer.records), key=lambda record: record.id)
     return Scenario(
         seed=seed,
@@ -122,11 +153,14 @@ def draw(seed: int) -> Scenario:
         limits=limits,
         producers=producers,
         faults=faults,
-        deeds=_deeds(rng, span, policy),
+        deeds=deeds,
+        size_error=size_error,
+        says_too_large=rng.choice(("refuses", "rejects", "raises")),
+        kill_at_launch=rng.choice((0.0,) * 9 + (0.2,)),
         dead_letter=rng.choice(
             ("none", "none", "none", "plain", "async", "slow", "failing", "hanging", "sink", "full sink")
         ),
-        cancel_on_answer=rng.choice((0.0, 0.0, 0.1, 0.5)),
+        cancel_on_answer=0.9 if mood == "short of room" else rng.choice((0.0, 0.0, 0.1, 0.5)),
         observer_raises=rng.choice((0.0, 0.0, 0.0, 0.3, 1.0)),
         records=records,
     )
@@ -177,10 +211,12 @@ def _rate(rng: random.Random) -> Rate:
     )
 
 
-def _producers(rng: random.Random, limits: Limits, policy: Policy, *, bad: float) -> list[Producer]:
+def _producers(
+    rng: random.Random, limits: Limits, policy: Policy, *, bad: float, keys: tuple[str, ...]
+) -> list[Producer]:
     count = rng.choice((1, 2, 3, 5, 8, 12, 20, 50))
     total = rng.choice((3, 8, 15, 30, 60))
-    keys = rng.choice(("none", "uniform", "uniform", "hot", "distinct"))
+    kind = rng.choice(keys)
     targets = rng.choice((1, 1, 2, 4))
     widest = min(limits.bytes or 1000, policy.max_bytes or 1000)
     sizes = rng.choice(((1, 1), (1, 9), (1, widest // 2), (1, widest), (widest // 3, widest + widest // 4)))
@@ -198,7 +234,7 @@ def _producers(rng: random.Random, limits: Limits, policy: Policy, *, bad: float
                 Record(
                     id=number,
                     size=max(1, rng.randint(*sizes)),
-                    key=_key(rng, keys, number),
+                    key=_key(rng, kind, number),
                     target=f"t{rng.randrange(targets)}" if targets > 1 else None,
                     is_bad=rng.random() < bad,
                     encode_raises=rng.random() < encode_raises,
@@ -242,6 +278,7 @@ def _deeds(rng: random.Random, span: float, policy: Policy) -> list[tuple[float,
         "kill": (1, 2, 5),
         "kill letter": (1,),
         "stall": (1, 2),
+        "freeze": (1, 3),
         "resume": (1, 3, 10),
         "look": (1, 3),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ from .rare import RARE
 from .runner import Result, run_seeds
 from .world import live
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SEEDS = int(os.environ.get("SIM_SEEDS", "20000"))
 SECONDS = float(os.environ.get("SIM_SECONDS", "150"))
 
@@ -20,9 +24,12 @@ DIGESTS = "from tests.sim.world import live; print(*[live(seed).digest for seed 
 
 
 @pytest.fixture(scope="module")
-def swarm() -> Result:
+def swarm(pytestconfig: pytest.Config) -> Result:
     result = run_seeds([*corpus(), *range(SEEDS)], jobs=2, seconds=SECONDS)
-    print(result.summary())
+    # Past pytest's capture: how many worlds were lived through is news also when all is well.
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print(f"\n{result.summary()}")
     return result
 
 
@@ -31,7 +38,7 @@ def test_a_seed_that_once_failed_holds_every_promise(seed: int) -> None:
     assert live(seed).breaches == []
 
 
-def test_no_promise_breaks_in_any_world(swarm: Result, record_property: pytest.RecordProperty) -> None:
+def test_no_promise_breaks_in_any_world(swarm: Result, record_property: Callable[[str, object], None]) -> None:
     record_property("seeds", swarm.seeds)
     assert swarm.failed == []
     assert swarm.crashed == []

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from sinkwell.core import Observer, Receipt, Sink, SinkwellError
 from sinkwell.core.testing import Deadlock, VirtualLoop
 
+from .breach import Breach
 from .callers import Callers
 from .deeds import Deeds
 from .faults import SimDestination, calm
 from .invariants import Watch, at_the_end, left_behind
 from .letters import Letters
-from .oracle import Breach, Oracle
+from .oracle import Oracle
 from .scenario import Record, Scenario, draw
 
 if TYPE_CHECKING:
@@ -53,7 +54,12 @@ class SimObserver(Observer):
             raise RuntimeError("sim: the observer raises")
 
     def on_batch_sent(self, event: BatchSent) -> None:
-        self._world.watch.on_batch_sent(event)
+        world = self._world
+        world.watch.on_batch_sent(event)
+        chance = world.scenario.kill_at_launch
+        if chance and not world.is_calm and world.rng.random() < chance:
+            world.oracle.rare("a request was cancelled before its first step")
+            world.watch.cancel_newest()
         self._maybe_raise()
 
     def on_batch_done(self, event: object) -> None:
@@ -88,6 +94,10 @@ class World:
         self.steps = 0
         # The clock at the end of the last stall of this step, subtracted to know up to when timers have run.
         self.stalled_now = 0.0
+        self.is_calm = False
+        # For so many more steps the clock stands still.
+        self.still_for = 0
+        self.destination.clock_stands = lambda: self.still_for > 0
         self.sink: Sink[Record, Receipt]
         self.watch: Watch
         self.letters: Letters
@@ -143,6 +153,19 @@ class World:
         self.stalled_now += seconds
         self.loop.stall(seconds)
 
+    def freeze(self, steps: int) -> None:
+        """Let the clock stand still for some steps, in which work goes on."""
+        if not self.still_for:
+            self.oracle.rare("the clock stood still")
+            self.still_for = steps
+            self._stand_still()
+
+    def _stand_still(self) -> None:
+        # The clock moves only when nothing is ready: something always is.
+        self.still_for -= 1
+        if self.still_for:
+            self.loop.call_soon(self._stand_still)
+
     async def _main(self) -> None:
         scenario = self.scenario
         self.letters = Letters(self)
@@ -170,6 +193,7 @@ class World:
         oracle = self.oracle
         oracle.note("calm")
         calm(self.destination)
+        self.is_calm = True
         self.letters.calm()
         resumer = self.loop.create_task(self.deeds.resume_all(), name="sim resumer")
         _, waiting = await asyncio.wait(tasks, timeout=PATIENCE)
@@ -197,7 +221,7 @@ class World:
                 return
 
     async def _fresh_record(self) -> None:
-        record = Record(id=10_000_000, size=1, key="fresh", target=None)
+        record = Record(id=10_000_000, size=1, true_size=1, key="fresh", target=None)
         self.scenario.records.append(record)
         await asyncio.sleep(10.0)  # A rate may still make up for what was sent last.
         try:
