@@ -54,6 +54,8 @@ class BatchRefused(Exception):
     The core isolates the culprit: the suspect goes alone and the others together; without a suspect the batch is
     halved. A batch of one that is refused is rejected, with this exception's `__cause__` as the provider's error.
 
+    Not for a request that is only too large as a whole: no record of it is to blame, so one would be blamed wrongly.
+
     Args:
         suspect: the index in `batch.entries` that the provider pointed at, if it did.
     """
