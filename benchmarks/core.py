@@ -190,6 +190,7 @@ def throughput(report: Report, runner: asyncio.Runner) -> None:
         "`no wait` is max_queue_time=0: it never waits for company, which suits this load and no other.",
     )
     report.at_least("put / async-batcher, gathered", faster("gather: put", "gather: async-batcher"), 12)
+    report.at_least("put, awaited / async-batcher, gathered", faster("await: put", "gather: async-batcher"), 12)
     report.at_least("put / bare futures, gathered", faster("gather: put", "gather: bare futures"), 0.3)
     report.at_least("put with a key each / bare, gathered", faster("gather: put, a key each", floor("gather")), 0.18)
     report.at_least("put / bare futures, awaited", faster("await: put", "await: bare futures"), 0.3)
