@@ -14,7 +14,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ._entry import Entry, Place
-from ._errors import DeliveryAbandoned, DeliveryExpired, RecordTooLarge, SinkwellError
+from ._errors import DeliveryAbandoned, DeliveryExpired, InvalidRecord, RecordTooLarge, SinkwellError
 from ._judge import Judge
 from ._ledger import Ledger
 from ._sender import Sender
@@ -104,6 +104,7 @@ class Dispatcher:
 
         Raises:
             RecordTooLarge: it would not fit into a batch of its own.
+            InvalidRecord: its key or its target is not hashable.
         """
         size = entry.size
         budget = self.budget
@@ -127,9 +128,12 @@ class Dispatcher:
         entry.error = entry.outcome = entry.lane = None
         if not self._keys_order:
             entry.key = None
-        batcher = self._batchers.get(entry.target) or self._targets.make(entry.target)
-        # Before anything is counted, because it fails if the key is not hashable.
-        batcher.add(entry)
+        try:
+            batcher = self._batchers.get(entry.target) or self._targets.make(entry.target)
+            # Before anything is counted, because it fails if the key is not hashable.
+            batcher.add(entry)
+        except TypeError as error:
+            raise self._not_hashable(entry) from error
         ledger.open[entry] = None
         budget.records += 1
         budget.bytes += size
@@ -138,6 +142,14 @@ class Dispatcher:
         if self._expiry_timer is None:
             self._expiry_timer = self._loop.call_at(sender.now + self._policy.delivery_timeout, self._expire)
         return True
+
+    def _not_hashable(self, entry: Entry) -> InvalidRecord:
+        for batcher in list(self._batchers.values()):
+            self._targets.tidy(batcher)  # One may have been made for it, and stay empty.
+        return InvalidRecord(
+            f"{self._name}: a record's key and target must be hashable; encode() gave a key of type "
+            f"{type(entry.key).__name__} and a target of type {type(entry.target).__name__}"
+        )
 
     def _too_large(self, size: int) -> RecordTooLarge:
         return RecordTooLarge(
@@ -148,7 +160,10 @@ class Dispatcher:
     def wait_for_room(self, waiting: Waiting, key: asyncio.Future[Any]) -> None:
         """Queue a record that is not accepted yet; `key` is the future whose cancellation takes it out again."""
         self.sender.check_loop()
-        hash((waiting.encoded.key, waiting.encoded.target))  # Not hashable, it would fail others when its turn comes.
+        try:
+            hash((waiting.encoded.key, waiting.encoded.target))  # Otherwise it would fail others when its turn comes.
+        except TypeError as error:
+            raise self._not_hashable(waiting.encoded) from error
         is_first = not self.budget.waiting
         self.budget.waiting[key] = waiting
         key.add_done_callback(self._waiter_done)

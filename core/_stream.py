@@ -84,14 +84,14 @@ class _Feed:
                 window.append(entry if is_in else await self._line_up(record, entry))
         return count
 
-    async def _line_up(self, record: Any, encoded: Entry) -> Entry | SinkClosed:
+    async def _line_up(self, record: Any, encoded: Entry) -> Entry | SinkClosed | InvalidRecord:
         """Wait in line for room, like every other caller."""
         self.tell_reader()
         accepted: asyncio.Future[Entry] = self._dispatcher.new_future()
-        self._dispatcher.wait_for_room(Waiting(record, encoded, None, accepted), accepted)
         try:
+            self._dispatcher.wait_for_room(Waiting(record, encoded, None, accepted), accepted)
             return await accepted
-        except SinkClosed as error:
+        except (SinkClosed, InvalidRecord) as error:
             return error
         except asyncio.CancelledError:
             if accepted.done() and not accepted.cancelled() and accepted.exception() is None:

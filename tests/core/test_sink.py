@@ -210,14 +210,16 @@ async def test_a_key_or_target_that_is_not_hashable_hurts_nobody_else(
     sink = await open_sink(provider, Policy(max_records=1, max_pending_records=1))
     encode = provider.encode
     provider.encode = lambda _: encoded  # type: ignore[method-assign]
-    with pytest.raises(TypeError, match="unhashable"):
+    with pytest.raises(InvalidRecord, match="must be hashable"):
         sink.put("a")
-    assert sink.stats().pending_records == 0
+    assert (sink.stats().pending_records, sink.stats().targets) == (0, 0)
     provider.encode = encode  # type: ignore[method-assign]
     sink.put("a")
     provider.encode = lambda _: encoded  # type: ignore[method-assign]
-    with pytest.raises(TypeError, match="unhashable"):
+    with pytest.raises(InvalidRecord, match="must be hashable"):
         sink.put("b")
+    (refused,) = await sink.put_many(["c"])
+    assert isinstance(refused, InvalidRecord)
     assert sink.stats().waiting == 0
 
 
