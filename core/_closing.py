@@ -139,6 +139,8 @@ class Closing:
             self._dispatcher.sender.cancel_timers()
         assert self._deadline_timer is not None
         self._deadline_timer.cancel()
+        # Nobody's shorter timeout matters any more: a timer for it would outlive us.
+        self._deadline = float("-inf")
 
     async def _close(self, drained: asyncio.Future[None] | None) -> CloseReport:
         self._has_begun = True
