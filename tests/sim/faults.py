@@ -36,6 +36,9 @@ class Broken(str):
     __slots__ = ()
 
 
+# A world waits so long for requests that ignored their cancellation, and would call them left behind afterwards.
+LONGEST_TRAVEL = 20.0
+
 RAISES: tuple[type[BaseException], ...] = (
     ProviderError, OSError, TimeoutError, KeyError, MemoryError, RecursionError, asyncio.CancelledError, NotAnException,
     StopIteration, GeneratorExit,
@@ -204,7 +207,7 @@ class SimDestination:
         if faults.spread:
             seconds += self._rng.uniform(0, faults.spread)
         if faults.heavy_tail:
-            seconds *= self._rng.paretovariate(0.7)
+            seconds = min(seconds * self._rng.paretovariate(0.7), LONGEST_TRAVEL)
             self._oracle.rare("latency had a heavy tail")
         if self._happens(faults.slow):
             seconds += 1.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sinkwell.core import Delivered, Rejected, Retry
+from sinkwell.core import Delivered, DeliveryError, Rejected, Retry
 
 from .breach import EPSILON
 from .faults import TooLarge
@@ -25,8 +25,23 @@ if TYPE_CHECKING:
 class Case:
     """A refused batch whose culprits are being sought."""
 
+    refused: int
+    records: list[Record]
     most: int
     extra: int = 0
+
+    def is_disturbed(self) -> bool:
+        """Whether something came between: a part without an answer, or a record that ended, teach the search nothing.
+
+        Then the bound that the culprits alone set does not hold.
+        """
+        for record in self.records:
+            outcome = None if record.ended_at is None else record.entry.outcome
+            if any(attempt.end in ("U", "R") for attempt in record.attempts if attempt.request > self.refused):
+                return True
+            if isinstance(outcome, DeliveryError) and outcome.reason != "rejected":
+                return True
+        return False
 
 
 class Requests:
@@ -38,7 +53,7 @@ class Requests:
         self._free_at = 0.0
         # What the provider has: (record, request, whether it came late), in order.
         self.writes: list[tuple[Record, int, bool]] = []
-        self._made = 0
+        self.made = 0
         self._in_flight = 0
         self._keys_in_flight: set[tuple[Hashable, Hashable]] = set()
         self._cases: dict[Record, Case] = {}
@@ -46,8 +61,8 @@ class Requests:
 
     def began(self, batch: Batch) -> int:
         """A request arrives: nothing about it may break the limits, the order or the pace of retries."""
-        number = self._made
-        self._made += 1
+        number = self.made
+        self.made += 1
         self._in_flight += 1
         oracle = self._oracle
         now = oracle.time()
@@ -93,7 +108,7 @@ class Requests:
             1 / rate.requests if rate.requests else 0.0,
             size / rate.bytes if rate.bytes else 0.0,
         )
-        if self._free_at > now + EPSILON or self._made > 1:
+        if self._free_at > now + EPSILON or self.made > 1:
             self._oracle.rare("requests went at a rate")
         self._free_at = now + max(costs)
 
@@ -154,7 +169,7 @@ class Requests:
             self._oracle.breach("I15", f"request {number} isolates a record of no refused batch")
             return
         case.extra += 1
-        if case.extra > case.most:
+        if case.extra > case.most and not case.is_disturbed():
             self._oracle.breach(
                 "I15", f"isolation took more than the {case.most} requests that k * ceil(log2 n) + k allows"
             )
@@ -212,7 +227,7 @@ class Requests:
             and not self._oracle.scenario.has_deeds("kill", "stall", "close and kill")
         )
         most = bad * halvings + bad if is_exact else 10**9
-        case = Case(most=most)
+        case = Case(number, records, most)
         self._cases.update(dict.fromkeys(records, case))
         self._oracle.rare("a batch was refused")
         if bad > 1:
