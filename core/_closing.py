@@ -67,6 +67,9 @@ class Closing:
         self._policy = policy
         self._task: asyncio.Task[CloseReport] | None = None
         self._has_begun = False
+        self._began = self._ended = asyncio.get_running_loop().time()
+        # Requests that did not stop when they were called back.
+        self._unfinished = 0
         # Moves earlier only: by a second call's shorter timeout, or to now by a caller's cancellation.
         self._deadline = float("inf")
         self._deadline_timer: asyncio.TimerHandle | None = None
@@ -95,9 +98,11 @@ class Closing:
             # Cancelled before its first step, the task never came to its own end.
             self._has_begun = True
             await self._end()
+            self._ended = loop.time()
         if was_cancelled:
             raise asyncio.CancelledError
-        return self._task.result()
+        # A closing task that was cancelled, as a loop does that shuts down, came to its end all the same.
+        return self._report() if self._task.cancelled() else self._task.result()
 
     def _end_by(self, deadline: float) -> None:
         if deadline >= self._deadline or self.is_done:
@@ -144,27 +149,28 @@ class Closing:
 
     async def _close(self, drained: asyncio.Future[None] | None) -> CloseReport:
         self._has_begun = True
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         dispatcher = self._dispatcher
-        unfinished = 0
         try:
             if dispatcher is not None and drained is not None:
-                unfinished = await self._drain(dispatcher, drained)
+                self._unfinished = await self._drain(dispatcher, drained)
                 await self._hand_on_letters(dispatcher)
         finally:
             # Also when this task itself is cancelled, as a loop does that shuts down.
             await self._end()
+            self._ended = asyncio.get_running_loop().time()
+        return self._report()
+
+    def _report(self) -> CloseReport:
         tally = self._tally
-        letters = None if dispatcher is None else dispatcher.ledger.dead_letters
+        letters = None if self._dispatcher is None else self._dispatcher.ledger.dead_letters
         return CloseReport(
             delivered=tally.delivered,
             not_written=tally.not_written,
             unknown=tally.unknown,
             abandoned=tally.abandoned,
             dead_letters_failed=0 if letters is None else letters.failed,
-            unfinished_requests=unfinished,
-            seconds=loop.time() - began,
+            unfinished_requests=self._unfinished,
+            seconds=self._ended - self._began,
         )
 
     async def _drain(self, dispatcher: Dispatcher, drained: asyncio.Future[None]) -> int:

@@ -163,6 +163,21 @@ async def test_a_loop_that_cancels_every_task_leaves_no_record_without_an_outcom
     ]
 
 
+async def test_close_after_a_closing_that_was_cancelled_reports_what_became_of_every_record(provider: Scripted) -> None:
+    sink = Sink(provider, Policy(concurrency=1, max_records=1))
+    await sink.open()
+    deliveries = [sink.put("a"), sink.put("b")]
+    closing = asyncio.ensure_future(sink.close())
+    await asyncio.sleep(1)
+    for task in other_tasks():
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    report = await sink.close()
+    assert (report.unknown, report.not_written, report.abandoned, report.seconds) == (1, 1, 2, 1)
+    await asyncio.gather(*deliveries, return_exceptions=True)
+
+
 async def test_a_loop_that_cancels_every_task_has_each_dead_letter_handed_on_or_reported(provider: Scripted) -> None:
     taken: list[object] = []
 
