@@ -55,6 +55,9 @@ class FunctionSink(Sink[Any, Any]):
         )
         super().__init__(destination, options.policy, observer=options.observer)
 
+    def __del__(self) -> None:
+        """Say nothing: a function need not be closed, and its callers are gone with their loop."""
+
     @property
     def is_closed(self) -> bool:
         """Whether calls are refused."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import warnings
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from ._budget import Waiting
@@ -299,6 +300,15 @@ class Sink(Generic[T, R]):
         """Return a snapshot of what is pending and what has happened so far; after close, the last one."""
         counters = self._tally.counters()
         return self._last_stats or (counters if self._dispatcher is None else self._dispatcher.gauges(counters))
+
+    def __del__(self) -> None:
+        dispatcher = getattr(self, "_dispatcher", None)  # none where a subclass's constructor refused its arguments
+        if dispatcher is not None and dispatcher.ledger.open:
+            # Its loop has ended, and with it every promise.
+            message = f"{self._destination.name}: never closed, {len(dispatcher.ledger.open):,} records have no outcome"
+            warnings.warn(
+                f"{message}; use `async with`, or await sink.close()", ResourceWarning, stacklevel=2, source=self
+            )
 
     def __repr__(self) -> str:
         if not hasattr(self, "_tally"):  # a traceback shows it while a subclass's constructor refuses its arguments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -74,3 +75,14 @@ async def test_a_cancelled_close_is_quick_and_truthful() -> None:
     with pytest.raises(asyncio.CancelledError):
         await closing
     assert delivery.exception() is not None
+
+
+def test_a_loop_that_ends_without_close_warns_of_the_records_that_have_no_outcome() -> None:
+    async def forget_to_close() -> None:
+        sink = Sink(FakeDestination(plan=FaultPlan(hang=1.0)))
+        await sink.open()
+        sink.put_nowait("lost")
+
+    asyncio.run(forget_to_close())
+    with pytest.warns(ResourceWarning, match=r"never closed, 1 records have no outcome; use `async with`"):
+        gc.collect()
