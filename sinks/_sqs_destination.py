@@ -5,26 +5,24 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
 from sinkwell.core import (
     Batch,
-    BatchRefused,
     ConfigError,
-    Delivered,
     Encoded,
     InvalidRecord,
     Limits,
     Policy,
     Receipt,
-    Rejected,
     Retry,
-    Unknown,
     Verdict,
 )
 
 from ._aws import AwsSettings, open_client, setup_problem
-from ._aws_verdicts import AWS_CODES, AwsError, Meaning, classify, codes, entries_named, short, throttled
+from ._aws_batch import before_sending, converted, entry_verdict, retries_too_long
+from ._aws_verdicts import AWS_CODES, AwsError, Meaning, classify, codes, entries_named
 from ._sqs_message import (
     MAX_BATCH_BYTES,
     Queue,
@@ -39,10 +37,6 @@ if TYPE_CHECKING:
 
 MAX_RECORDS = 10
 """SendMessageBatch (SQS API reference, November 2026): ten entries, and 1,048,576 bytes of all together."""
-
-# SQS forgets a deduplication id after five minutes ("Exactly-once processing", developer guide, November 2026); the
-# margin is for the last attempt's time on the way and for clocks.
-_FIFO_DELIVERY_TIMEOUT = 290.0
 
 # SQS's own codes, by both of their names, beside those of all AWS services. Sources: the service's model (botocore
 # 1.44.5) and the API reference; for throttled FIFO queues, "Troubleshooting FIFO throttling" (developer guide).
@@ -142,17 +136,18 @@ class SqsDestination:
             InvalidRecord: SQS would refuse it.
         """
         queue = self._queue
-        if not isinstance(record, (str, SqsMessage)):
-            record = self._converted(record)
-        if isinstance(record, str):
+        message = (
+            record if isinstance(record, (str, SqsMessage)) else converted(record, self._encode, SqsMessage, queue)
+        )
+        if isinstance(message, str):
             if not queue.is_fifo:
-                return encode_body(record, queue)
-            record = SqsMessage(record)
-        if record.queue_url is not None and record.queue_url != queue.url:
-            queue = self._queues.get(record.queue_url) or _named(record.queue_url, InvalidRecord)
+                return encode_body(message, queue)
+            message = SqsMessage(message)
+        if message.queue_url is not None and message.queue_url != queue.url:
+            queue = self._queues.get(message.queue_url) or _named(message.queue_url, InvalidRecord)
             if problem := self._retries_too_long(queue):
                 raise InvalidRecord(problem)
-        return encode_message(record, queue)
+        return encode_message(message, queue)
 
     async def write(self, batch: Batch, /) -> list[Verdict[SqsReceipt]]:
         """Send one request.
@@ -169,7 +164,7 @@ class SqsDestination:
                 late = TimeoutError(f"{Queue.unread(url)}: its attributes were not read in time, nothing was sent")
                 return [Retry(late)] * len(batch)
             except Exception as error:  # noqa: BLE001 - as in `open`
-                return [_before_sending(error, url)] * len(batch)
+                return [before_sending(error, SQS_CODES, Queue.unread(url))] * len(batch)
         entries: list[dict[str, object]] = []
         for index, payload in enumerate(batch.payloads):
             choose_deduplication_id(payload, queue)
@@ -180,7 +175,10 @@ class SqsDestination:
         except Exception as error:  # noqa: BLE001 - whatever a client raises, it is about these entries
             return [classify(error, SQS_CODES, str(queue))] * len(batch)
         said = entries_named(answer, len(batch))
-        return [_verdict(item, entry.attempts, queue) for item, entry in zip(said, batch.entries, strict=True)]
+        return [
+            entry_verdict(item, SQS_CODES, queue, partial(_receipt, entry.attempts))
+            for item, entry in zip(said, batch.entries, strict=True)
+        ]
 
     async def aclose(self) -> None:
         """Close the client and its connections."""
@@ -202,26 +200,8 @@ class SqsDestination:
             self._queue = known
         return known
 
-    def _converted(self, record: object) -> str | SqsMessage:
-        if isinstance(record, (bytes, bytearray, memoryview)):
-            raise InvalidRecord(f"{self._queue} takes text, not bytes: decode them, or send them as Base64")
-        try:
-            converted = self._encode(record)
-        except InvalidRecord:
-            raise
-        except Exception as error:
-            raise InvalidRecord(f"encode= failed ({type(error).__name__}) for a {type(record).__name__}") from error
-        if not isinstance(converted, (str, SqsMessage)):
-            raise InvalidRecord(f"encode= must return str or SqsMessage, not {type(converted).__name__}")
-        return converted
-
     def _retries_too_long(self, queue: Queue) -> str | None:
-        if not queue.is_fifo or self._policy.delivery_timeout <= _FIFO_DELIVERY_TIMEOUT:
-            return None
-        return (
-            f"delivery_timeout ({self._policy.delivery_timeout!r}) must not be above {_FIFO_DELIVERY_TIMEOUT!r} "
-            f"for {queue}: SQS recognises a repeated message for five minutes only"
-        )
+        return retries_too_long(self._policy, queue, "SQS") if queue.is_fifo else None
 
 
 class _QueueAttributes(TypedDict, total=False):
@@ -234,35 +214,5 @@ def _named(queue_url: object, error: type[ConfigError | InvalidRecord]) -> Queue
     return Queue.unread(queue_url)
 
 
-def _before_sending(error: Exception, url: str) -> Retry | Rejected:
-    """Judge a failure to read a queue's attributes: the messages themselves were not sent."""
-    try:
-        verdict = classify(error, SQS_CODES, str(Queue.unread(url)))
-    except BatchRefused as refused:
-        return Rejected(refused.__cause__ or refused)
-    return Retry(verdict.error) if isinstance(verdict, Unknown) else verdict
-
-
-def _verdict(item: Mapping[str, object] | None, attempts: int, queue: Queue) -> Verdict[SqsReceipt]:
-    """Judge one entry by what the answer says of it.
-
-    The cases: (1) nothing, or nothing clear; (2) it is in the queue; (3) it is not, and not by its own fault, or the
-    queue's key service asks for patience; (4) it is not and never will be.
-    """
-    if item is None:
-        return Unknown(AwsError(f"{queue}: the answer does not tell what became of the message", code="Unanswered"))
-    if item["Delivered"]:
-        message_id, number = item.get("MessageId"), item.get("SequenceNumber")
-        if not isinstance(message_id, str):
-            return Unknown(AwsError(f"{queue}: the answer has no id for the message", code="Unanswered"))
-        return Delivered(
-            SqsReceipt(
-                message_id=message_id, sequence_number=number if isinstance(number, str) else None, attempts=attempts
-            )
-        )
-    code = short(item.get("Code", "no code"))
-    said = AwsError(f"{queue} refused a message ({code}): {short(item.get('Message', ''))}", code=code)
-    slow = throttled(code, SQS_CODES)
-    if slow or item.get("SenderFault") is not True:
-        return Retry(said, throttled=slow)
-    return Rejected(said)
+def _receipt(attempts: int, message_id: str, sequence_number: str | None) -> SqsReceipt:
+    return SqsReceipt(message_id=message_id, sequence_number=sequence_number, attempts=attempts)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from sinkwell.core import Encoded, InvalidRecord, RecordTooLarge
+
+from ._aws_message import AttributeValue, MessageAttribute, checked_id, checked_text, encode_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,29 +26,12 @@ MAX_DELAY = 900
 
 # A negated class also catches lone surrogates, which no server could be sent.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_ID = re.compile(r"[!-~]{1,128}")
-_NAME = re.compile(r"(?!aws\.|amazon\.)[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE | re.ASCII)
-_DATA_TYPE = re.compile(r"(String|Number|Binary)(\.[A-Za-z0-9_.-]+)?", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
-_LONGEST_NAME = 256
-_NUMBER_DIGITS = 38
-_NUMBER_EXPONENTS = range(-128, 127)
 
 
-@dataclass(slots=True, frozen=True)
-class SqsAttribute:
-    """A message attribute with a data type of its own.
+class SqsAttribute(MessageAttribute):
+    """A message attribute with a data type of its own, as `SqsAttribute("Number.temperature", "21.5")`."""
 
-    Attributes:
-        data_type: `String`, `Number` or `Binary`, with a label after a dot if you like: `Number.temperature`.
-        value: text, or bytes for `Binary`.
-    """
-
-    data_type: str
-    value: str | bytes
-
-
-AttributeValue = str | int | float | Decimal | bytes | SqsAttribute
+    __slots__ = ()
 
 
 @dataclass(slots=True, frozen=True)
@@ -138,7 +122,9 @@ def encode_message(message: SqsMessage, queue: Queue) -> Encoded:
     payload: dict[str, object] = {"MessageBody": message.body}
     size = _text_size(message.body, "the body", queue)
     if message.attributes:
-        payload["MessageAttributes"], attributes_size = _encode_attributes(message.attributes, queue)
+        if len(message.attributes) > MAX_ATTRIBUTES:
+            raise InvalidRecord(f"{len(message.attributes)} attributes for {queue}: SQS takes at most {MAX_ATTRIBUTES}")
+        payload["MessageAttributes"], attributes_size = encode_attributes(message.attributes, queue, _text_size)
         size += attributes_size
     if size > queue.max_message_bytes:
         raise _too_large(size, queue)
@@ -160,9 +146,9 @@ def _fifo_fields(message: SqsMessage, queue: Queue) -> dict[str, object]:
         raise InvalidRecord(f"{queue} is FIFO and needs a group_id: put SqsMessage(body, group_id=...)")
     if message.delay_seconds is not None:
         raise InvalidRecord(f"{queue} is FIFO, where delay_seconds is the queue's own setting: leave it out")
-    fields: dict[str, object] = {"MessageGroupId": _checked_id(message.group_id, "group_id", queue)}
+    fields: dict[str, object] = {"MessageGroupId": checked_id(message.group_id, "group_id", queue)}
     if message.deduplication_id is not None:
-        fields["MessageDeduplicationId"] = _checked_id(message.deduplication_id, "deduplication_id", queue)
+        fields["MessageDeduplicationId"] = checked_id(message.deduplication_id, "deduplication_id", queue)
     if queue.is_known:
         choose_deduplication_id(fields, queue)
     return fields
@@ -184,18 +170,9 @@ def _checked_delay(value: object, queue: Queue) -> int:
     return value
 
 
-def _checked_id(value: object, name: str, queue: Queue) -> str:
-    if not isinstance(value, str) or not _ID.fullmatch(value):
-        raise InvalidRecord(f"{name} for {queue} must be 1 to 128 ASCII letters, digits or punctuation, without spaces")
-    return value
-
-
-def _text_size(text: object, what: str, queue: Queue) -> int:
+def _text_size(given: object, what: str, queue: Queue) -> int:
     """Return how many bytes SQS counts for a text that it takes."""
-    if not isinstance(text, str):
-        raise InvalidRecord(f"{what} for {queue} must be str, not {type(text).__name__}: use encode= or decode it")
-    if not text:
-        raise InvalidRecord(f"{what} for {queue} is empty, which SQS refuses")
+    text = checked_text(given, what, queue)
     if text.isascii():
         # Printable text, the usual case, is recognised ten times as fast as by the expression.
         if not text.isprintable() and _FORBIDDEN.search(text):
@@ -218,70 +195,3 @@ def _too_large(size: int, queue: Queue) -> RecordTooLarge:
         f"a message of {size:,} bytes is above the {queue.max_message_bytes:,} of {queue}: "
         "split it, or store it elsewhere and send where"
     )
-
-
-def _encode_attributes(attributes: Mapping[str, AttributeValue], queue: Queue) -> tuple[dict[str, object], int]:
-    if len(attributes) > MAX_ATTRIBUTES:
-        raise InvalidRecord(f"{len(attributes)} attributes for {queue}: SQS takes at most {MAX_ATTRIBUTES}")
-    fields: dict[str, object] = {}
-    size = 0
-    for place, (name, value) in enumerate(attributes.items(), start=1):
-        if not _is_like(_NAME, name):
-            raise InvalidRecord(
-                f"the name of attribute {place} for {queue} must be 1-{_LONGEST_NAME} ASCII letters, digits, _ - and "
-                "single dots inside, and not begin with AWS. or Amazon."
-            )
-        fields[name], value_size = _encode_attribute(_typed(value, name, queue), name, queue)
-        size += len(name) + value_size
-    return fields, size
-
-
-def _typed(value: AttributeValue, name: str, queue: Queue) -> SqsAttribute:
-    match value:
-        case SqsAttribute():
-            return value
-        case str():
-            return SqsAttribute("String", value)
-        case bytes():
-            return SqsAttribute("Binary", value)
-        case int() | float() | Decimal() if not isinstance(value, bool):
-            return SqsAttribute("Number", _number_text(value))
-        case _:
-            raise InvalidRecord(
-                f"attribute {name!r} for {queue} must be str, number, bytes or SqsAttribute, not {type(value).__name__}"
-            )
-
-
-def _number_text(value: float | Decimal) -> str:
-    try:
-        return str(value)
-    except ValueError:  # thousands of digits, which Python won't write out
-        return ""
-
-
-def _encode_attribute(attribute: SqsAttribute, name: str, queue: Queue) -> tuple[dict[str, object], int]:
-    data_type, value = attribute.data_type, attribute.value
-    what = f"attribute {name!r}"
-    if not _is_like(_DATA_TYPE, data_type):
-        raise InvalidRecord(f"{what} for {queue}: data_type must be String, Number or Binary, or one with .label")
-    if data_type.startswith("Binary"):
-        if not isinstance(value, bytes) or not value:
-            raise InvalidRecord(f"{what} for {queue} is Binary and must be bytes, at least one")
-        return {"DataType": data_type, "BinaryValue": value}, len(data_type) + len(value)
-    if isinstance(value, bytes):
-        raise InvalidRecord(f"{what} for {queue} is {data_type.partition('.')[0]} and must be str, not bytes")
-    if data_type.startswith("Number") and not _is_number(value):
-        raise InvalidRecord(f"{what} for {queue} must be a number of at most {_NUMBER_DIGITS} digits, below 1E+127")
-    return {"DataType": data_type, "StringValue": value}, len(data_type) + _text_size(value, what, queue)
-
-
-def _is_like(pattern: re.Pattern[str], text: object) -> bool:
-    return isinstance(text, str) and len(text) <= _LONGEST_NAME and pattern.fullmatch(text) is not None
-
-
-def _is_number(text: object) -> bool:
-    if not isinstance(text, str) or not _NUMBER.fullmatch(text):
-        return False
-    number = Decimal(text)
-    digits = "".join(map(str, number.as_tuple().digits)).strip("0")
-    return not digits or (len(digits) <= _NUMBER_DIGITS and number.adjusted() in _NUMBER_EXPONENTS)

@@ -19,7 +19,8 @@ with needs_extra("sqs"):
     from ._settings import PolicySettings
     from ._sqs_destination import SqsDestination, SqsReceipt
 
-from ._sqs_message import AttributeValue, SqsAttribute, SqsMessage
+from ._aws_message import AttributeValue
+from ._sqs_message import SqsAttribute, SqsMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

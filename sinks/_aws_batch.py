@@ -1,0 +1,94 @@
+"""What the destinations of SQS and SNS have in common: other objects as messages, and one entry's part of an answer.
+
+Before: `encode` and `write` of `_sqs_destination`, `_sns_destination`. After: a message, or a verdict. `to` is the
+queue or topic; its `str` begins every sentence.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from sinkwell.core import BatchRefused, Delivered, InvalidRecord, Policy, Receipt, Rejected, Retry, Unknown, Verdict
+
+from ._aws_verdicts import AwsError, Meaning, classify, short, throttled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+M = TypeVar("M")
+R = TypeVar("R", bound=Receipt)
+
+# SQS and SNS forget a deduplication id after five minutes ("Exactly-once processing", SQS developer guide; "Message
+# deduplication for FIFO topics", SNS developer guide; November 2026); the margin is for the last attempt's time on the
+# way and for clocks.
+_FIFO_DELIVERY_TIMEOUT = 290.0
+
+
+def converted(record: object, encode: Callable[[object], object], message_type: type[M], to: object) -> str | M:
+    """Turn an object that is no message into one, or into text.
+
+    Raises:
+        InvalidRecord: that can't be done.
+    """
+    if isinstance(record, (bytes, bytearray, memoryview)):
+        raise InvalidRecord(f"{to} takes text, not bytes: decode them, or send them as Base64")
+    try:
+        message = encode(record)
+    except InvalidRecord:
+        raise
+    except Exception as error:
+        raise InvalidRecord(f"encode= failed ({type(error).__name__}) for a {type(record).__name__}") from error
+    if not isinstance(message, (str, message_type)):
+        raise InvalidRecord(f"encode= must return str or {message_type.__name__}, not {type(message).__name__}")
+    return message
+
+
+def retries_too_long(policy: Policy, to: object, service: str) -> str | None:
+    """Say what is wrong if a retry to a FIFO queue or topic could come after its deduplication id is forgotten."""
+    if policy.delivery_timeout <= _FIFO_DELIVERY_TIMEOUT:
+        return None
+    return (
+        f"delivery_timeout ({policy.delivery_timeout!r}) must not be above {_FIFO_DELIVERY_TIMEOUT!r} "
+        f"for {to}: {service} recognises a repeated message for five minutes only"
+    )
+
+
+def before_sending(error: Exception, known: Mapping[str, Meaning], to: object) -> Retry | Rejected:
+    """Judge a failure to read a queue's or topic's attributes: the messages themselves were not sent."""
+    try:
+        verdict = classify(error, known, str(to))
+    except BatchRefused as refused:
+        return Rejected(refused.__cause__ or refused)
+    return Retry(verdict.error) if isinstance(verdict, Unknown) else verdict
+
+
+def entry_verdict(
+    item: Mapping[str, object] | None,
+    known: Mapping[str, Meaning],
+    to: object,
+    receipt: Callable[[str, str | None], R],
+) -> Verdict[R]:
+    """Judge one entry by what the answer says of it.
+
+    The cases: (1) nothing, or nothing clear; (2) the service has it; (3) it has not, and not by the entry's fault, or
+    its key service asks for patience; (4) it has not and never will.
+
+    Args:
+        item: the entry's part of the answer, as `entries_named` gives it.
+        known: the service's error codes.
+        to: the queue or topic.
+        receipt: makes a receipt of the message's id and sequence number.
+    """
+    if item is None:
+        return Unknown(AwsError(f"{to}: the answer does not tell what became of the message", code="Unanswered"))
+    if item["Delivered"]:
+        message_id, number = item.get("MessageId"), item.get("SequenceNumber")
+        if not isinstance(message_id, str):
+            return Unknown(AwsError(f"{to}: the answer has no id for the message", code="Unanswered"))
+        return Delivered(receipt(message_id, number if isinstance(number, str) else None))
+    code = short(item.get("Code", "no code"))
+    said = AwsError(f"{to} refused a message ({code}): {short(item.get('Message', ''))}", code=code)
+    slow = throttled(code, known)
+    if slow or item.get("SenderFault") is not True:
+        return Retry(said, throttled=slow)
+    return Rejected(said)
