@@ -26,9 +26,12 @@ from ._faults import Refuse as Refuse
 from ._faults import ServerError as ServerError
 from ._faults import Throttle as Throttle
 from ._faults import ThrottleWrites as ThrottleWrites
+from ._faults import TopicGone as TopicGone
 from ._faults import Trickle as Trickle
 from ._faults import WrongChecksum as WrongChecksum
 from ._plan import AwsPlan as AwsPlan
+from ._sns import Sns as Sns
+from ._sns_topic import StoredPublish as StoredPublish
 from ._sqs import Sqs as Sqs
 from ._sqs_queue import StoredMessage as StoredMessage
 from ._sqs_rules import Attribute as Attribute
@@ -70,11 +73,14 @@ __all__ = [
     "Repeat",
     "Reply",
     "ServerError",
+    "Sns",
     "Sqs",
     "StoredMessage",
+    "StoredPublish",
     "StoredWrite",
     "Throttle",
     "ThrottleWrites",
+    "TopicGone",
     "Trickle",
     "Turn",
     "WrongChecksum",

@@ -16,9 +16,11 @@ from ._faults import DropUnread
 from ._fields import document_of
 from ._http import Connection, Head
 from ._plan import AwsPlan
+from ._query import read_form
+from ._sns import Sns
 from ._sqs import Sqs
 from ._turn import Pace, Turn
-from ._wire import AwsError, AwsRequest, Document, EntryError, Reply, to_wire
+from ._wire import AwsError, AwsRequest, Document, EntryError, Reply, to_wire, xml_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,6 +65,7 @@ class AwsEndpoint:
         plan: what goes wrong, and when.
         log: every request so far, in order of its arrival.
         sqs: the queues.
+        sns: the topics.
         dynamodb: the tables.
     """
 
@@ -77,6 +80,7 @@ class AwsEndpoint:
         self._waiting: list[asyncio.Future[None]] = []
         self._server: asyncio.Server | None = None
         self._sqs: Sqs | None = None
+        self._sns: Sns | None = None
         self._dynamodb: DynamoDB | None = None
         self._services: dict[str, _Service] = {}
         self._connections: set[Connection] = set()
@@ -91,8 +95,9 @@ class AwsEndpoint:
         self._server = await self._loop.create_server(lambda: Connection(self), "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
         self._sqs = Sqs(self._loop.time, self.url, remembers=self._remembers)
+        self._sns = Sns(self._loop.time, self._sqs, remembers=self._remembers)
         self._dynamodb = DynamoDB(self._loop.time, remembers=self._remembers)
-        services: tuple[_Service, ...] = (self._sqs, self._dynamodb)
+        services: tuple[_Service, ...] = (self._sqs, self._sns, self._dynamodb)
         self._services = {name: service for service in services for name in (service.prefix, service.name)}
         return self
 
@@ -130,6 +135,17 @@ class AwsEndpoint:
         if self._sqs is None:
             raise RuntimeError("The endpoint has no queues before `async with` has entered it")
         return self._sqs
+
+    @property
+    def sns(self) -> Sns:
+        """The topics, from the moment the endpoint was entered.
+
+        Raises:
+            RuntimeError: if it was not.
+        """
+        if self._sns is None:
+            raise RuntimeError("The endpoint has no topics before `async with` has entered it")
+        return self._sns
 
     @property
     def dynamodb(self) -> DynamoDB:
@@ -187,11 +203,14 @@ class AwsEndpoint:
 
     def wants_body(self, connection: Connection, head: Head) -> bool:
         """A request's head is there: choose its faults. False if it was dropped at once."""
-        chosen = self.plan.choose(head.target.partition(".")[2])
+        if head.is_form:
+            return True
+        prefix, _, action = head.target.partition(".")
+        chosen = self.plan.choose(action)
         if not chosen:
             return True
         if any(isinstance(fault, DropUnread) for fault, _ in chosen):
-            request = self._new_request(head)
+            request = self._new_request(prefix, action)
             request.faults = tuple(repr(fault) for fault, _ in chosen)
             request.ending = "dropped"
             connection.drop()
@@ -201,10 +220,14 @@ class AwsEndpoint:
 
     def serve(self, connection: Connection, head: Head, body: bytes) -> None:
         """A request is there as a whole."""
-        request = self._new_request(head)
-        document = _read_document(body)
+        if head.is_form:
+            prefix, (action, document) = Sns.prefix, read_form(body)
+            chosen = self.plan.choose(action)
+        else:
+            (prefix, _, action), document = head.target.partition("."), _read_document(body)
+            chosen = self._chosen.pop(connection, []) if self._chosen else []
+        request = self._new_request(prefix, action)
         request.document = document or {}
-        chosen = self._chosen.pop(connection, []) if self._chosen else []
         chosen += self.plan.ask_scripts(request)
         if document is not None and not chosen:
             self._send_all(connection, request, self._perform(request, {}))
@@ -217,9 +240,8 @@ class AwsEndpoint:
         else:
             self._carry_out(turn, connection)
 
-    def _new_request(self, head: Head) -> AwsRequest:
+    def _new_request(self, prefix: str, action: str) -> AwsRequest:
         self._requests += 1
-        prefix, _, action = head.target.partition(".")
         request = AwsRequest(self._requests, self._service(prefix).name, action, self._loop.time())
         if self._remembers:
             self.log.append(request)
@@ -241,9 +263,10 @@ class AwsEndpoint:
     def _perform(self, request: AwsRequest, refused: Mapping[str, EntryError]) -> Reply:
         service = self._service(request.service)
         try:
-            return Reply(document=service.perform(request, refused))
+            document = service.perform(request, refused)
         except AwsError as error:
             return service.error_reply(error)
+        return xml_reply(request.action, document) if service is self._sns else Reply(document=document)
 
     def _carry_out(self, turn: Turn, connection: Connection) -> None:
         """Apply (or not), find the answer, and let it leave when its time has come."""

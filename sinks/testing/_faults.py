@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._dynamodb_errors import throttling
 from ._turn import Pace, Turn
-from ._wire import AwsError, EntryError, Reply
+from ._wire import AwsError, EntryError, Reply, xml_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -112,6 +112,13 @@ class QueueGone(Refuse):
     """The queue was deleted by someone else."""
 
     code: str = "QueueDoesNotExist"
+
+
+@dataclass(slots=True, frozen=True)
+class TopicGone(Refuse):
+    """The topic was deleted by someone else."""
+
+    code: str = "NotFound"
 
 
 @dataclass(slots=True, frozen=True)
@@ -274,7 +281,7 @@ class Garbage:
 
 @dataclass(slots=True, frozen=True)
 class EmptyAnswer:
-    """A 200 that says `{}`.
+    """A 200 that says `{}`, or in XML nothing about its result.
 
     Attributes:
         applied: whether the request was carried out.
@@ -283,7 +290,7 @@ class EmptyAnswer:
     applied: bool = True
 
     def __call__(self, turn: Turn) -> None:
-        turn.instead = Reply(body=b"{}")
+        turn.instead = xml_reply(turn.request.action, {}) if turn.request.service == "sns" else Reply(body=b"{}")
         turn.is_applied = self.applied
 
 

@@ -22,6 +22,8 @@ class Head:
 
     target: str
     length: int
+    # The older query protocol: the action is in the body.
+    is_form: bool = False
 
 
 class Handler(Protocol):
@@ -143,7 +145,7 @@ def parse_head(head: bytes) -> Head:
     lines = head.split(b"\r\n")
     if not lines[0].startswith(b"POST "):
         raise BadRequestError(405)
-    target, length = "", -1
+    target, length, is_form = "", -1, False
     for line in lines[1:]:
         name, _, value = line.partition(b":")
         name = name.lower()
@@ -154,8 +156,10 @@ def parse_head(head: bytes) -> Head:
             if not digits.isdigit():
                 raise BadRequestError(400)
             length = int(digits[:20])
+        elif name == b"content-type":
+            is_form = value.strip().lower().startswith(b"application/x-www-form-urlencoded")
     if length < 0:
         raise BadRequestError(411)
     if length > MAX_BODY_BYTES:
         raise BadRequestError(413)
-    return Head(target, length)
+    return Head(target, length, is_form)

@@ -111,6 +111,20 @@ class Sqs:
         """
         return self._queue_at(queue_url).arrived_count
 
+    def arn_of(self, queue_url: str) -> str:
+        """A queue's ARN, by which a topic knows it.
+
+        Raises:
+            AwsError: if there is no such queue.
+        """
+        return self._queue_at(queue_url).attributes(self._clock())["QueueArn"]
+
+    def deliver(self, queue_arn: str, sent: Sent, request_number: int) -> None:
+        """Take a message of a topic that the queue is subscribed to; nothing happens if the queue is gone."""
+        queue = self._queues.get(queue_arn.rpartition(":")[2])
+        if queue is not None:
+            queue.accept(sent, self._clock(), request_number, next(self._serials), remembers=self._remembers)
+
     def throttle(self, queue_url: str, requests_per_second: float | None) -> None:
         """Answer sends beyond a rate with RequestThrottled (403), as AWS does; None takes every request again.
 

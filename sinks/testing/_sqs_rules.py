@@ -71,12 +71,12 @@ def read_sent(given: Any) -> Sent:
     """
     entry = document_of(given)
     body = text_of(entry, "MessageBody") or ""
-    attributes = _read_attributes(entry.get("MessageAttributes"))
+    attributes = read_attributes(entry.get("MessageAttributes"))
     return Sent(
         id=text_of(entry, "Id") or "",
         body=body,
         attributes=attributes,
-        system_attributes=_read_attributes(entry.get("MessageSystemAttributes")),
+        system_attributes=read_attributes(entry.get("MessageSystemAttributes")),
         group_id=text_of(entry, "MessageGroupId"),
         deduplication_id=text_of(entry, "MessageDeduplicationId"),
         delay=whole_of(entry, "DelaySeconds"),
@@ -84,7 +84,7 @@ def read_sent(given: Any) -> Sent:
     )
 
 
-def _read_attributes(given: Any) -> dict[str, Attribute]:
+def read_attributes(given: Any) -> dict[str, Attribute]:
     return {name: _read_attribute(document_of(value)) for name, value in document_of(given).items()} if given else {}
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
+from ._xml import XML, from_xml, to_xml
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -60,10 +62,10 @@ class AwsRequest:
 
     Attributes:
         number: counts every request of the endpoint, from 1.
-        service: `"sqs"` or `"dynamodb"`.
+        service: `"sqs"`, `"sns"` or `"dynamodb"`.
         action: `"SendMessageBatch"` and the like.
         at: when its last byte came, in the event loop's time.
-        document: the request's JSON; empty when the connection was dropped before it was read.
+        document: the request's JSON, or its form read as such; empty when the connection was dropped before that.
         faults: the plan's faults that acted on it, as they print.
         applied: entry Id to message id, for each entry that AWS now has (also one that was there before, see
             `deduplicated`). An action of one message stands under its message id.
@@ -94,14 +96,16 @@ class AwsRequest:
         """
         if "RequestItems" in self.document:
             return _writes_in(self.document["RequestItems"])
-        entries: list[Document] = self.document.get("Entries", [])
-        return entries
+        entries: object = self.document.get("Entries") or self.document.get("PublishBatchRequestEntries")
+        return cast("list[Document]", entries) if isinstance(entries, list) else []
 
     @property
     def answered(self) -> Document:
-        """The answer's JSON object as the client got it; empty when it got none that can be read."""
+        """The answer's JSON or XML as the client got it; empty when it got none that can be read."""
         if self.ending != "answered":
             return {}
+        if self.service == "sns":
+            return from_xml(self.answer)
         try:
             document = json.loads(self.answer or b"{}")
         except ValueError:
@@ -133,10 +137,11 @@ class Reply:
 
     Attributes:
         status: the HTTP status.
-        document: the answer's JSON object; what is sent unless `body` is set.
+        document: the answer's fields; what is sent unless `body` is set.
         headers: AWS's own and any that a fault adds.
         body: sent as it stands in place of `document`.
         content_type: the media type.
+        xml_action: the action whose answer it is, where that is XML.
     """
 
     status: int = 200
@@ -144,13 +149,21 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict[str, str])
     body: bytes | None = None
     content_type: str = JSON_1_0
+    xml_action: str = ""
 
     def to_body(self) -> bytes:
         """The body that is sent."""
+        if self.body is None and self.xml_action:
+            return to_xml(self.xml_action, self.document)
         if self.body is None:
             # An action without a result answers with an empty body, as AWS does.
             return json.dumps(self.document, separators=(",", ":")).encode() if self.document else b""
         return self.body
+
+
+def xml_reply(action: str, document: Document) -> Reply:
+    """An answer of the older query protocol."""
+    return Reply(document=document, content_type=XML, xml_action=action)
 
 
 def to_wire(status: int, content_type: str, headers: Mapping[str, str], body: bytes, number: int) -> bytes:
