@@ -49,14 +49,16 @@ def _grown(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     branch = cast("dict[str, Any]", value)
-    if branch.keys() == {"member"} and isinstance(branch["member"], dict):
-        return [_grown(item) for item in _numbered(branch["member"])]
-    if branch.keys() == {"entry"} and isinstance(branch["entry"], dict):
-        return dict(_pair(item) for item in _numbered(branch["entry"]))
+    (only, items), *others = branch.items()
+    if not others and only == "member":
+        return [_grown(item) for item in _numbered(items)]
+    if not others and only == "entry":
+        return dict(_pair(item) for item in _numbered(items))
     return {name: _grown(item) for name, item in branch.items()}
 
 
-def _numbered(items: dict[str, Any]) -> list[Any]:
+def _numbered(given: Any) -> list[Any]:
+    items = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
     return [items[number] for number in sorted(items, key=lambda number: (len(number), number))]
 
 

@@ -47,7 +47,8 @@ def _fields(document: dict[str, Any]) -> str:
 
 def _value(name: str, value: Any) -> str:
     if isinstance(value, list):
-        return "".join(f"<member>{_value('', item)}</member>" for item in cast("list[Any]", value))
+        items: list[Any] = value
+        return "".join(f"<member>{_value('', item)}</member>" for item in items)
     if isinstance(value, dict):
         given = cast("dict[str, Any]", value)
         if name == _MAP:

@@ -10,41 +10,12 @@ from sinkwell.sinks._aws import AwsSettings
 from sinkwell.sinks._json import json_text
 from sinkwell.sinks._sqs_destination import SqsDestination
 from sinkwell.sinks.sqs import SqsSink
-from sinkwell.sinks.testing import (
-    AwsEndpoint,
-    Contradict,
-    CutAnswer,
-    Drop,
-    EmptyAnswer,
-    FailEntries,
-    Hang,
-    Late,
-    Omit,
-    ServerError,
-    Throttle,
-)
+from sinkwell.sinks.testing import AwsEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
 QUICK = Policy(attempt_timeout=0.2, delivery_timeout=5.0, backoff=Backoff(base=0.005, cap=0.02), concurrency=4)
-STORM = [
-    (Throttle(), 0.10),
-    (FailEntries(0.3), 0.15),
-    (FailEntries(0.2, code="InvalidMessageContents", sender_fault=True), 0.05),
-    (ServerError(500, applied=True), 0.05),
-    (ServerError(503, applied=False), 0.05),
-    (Drop(applied=True), 0.05),
-    (Drop(applied=False, resets=True), 0.05),
-    (Omit([0, 3], applied=True), 0.05),
-    (Omit([1], applied=False), 0.05),
-    (Contradict([2]), 0.05),
-    (EmptyAnswer(), 0.05),
-    (CutAnswer(), 0.05),
-    (Hang(applied=True), 0.01),
-    (Late(0.01), 0.2),
-]
-
 KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
 
 

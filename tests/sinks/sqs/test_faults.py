@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sinkwell.core import BatchRefused, Delivered, Policy, Rejected, Retry, Unknown
+from sinkwell.core import BatchRefused, Policy, Retry, Unknown
 from sinkwell.sinks.sqs import AwsError
 from sinkwell.sinks.testing import (
     AccessDenied,
@@ -33,13 +33,13 @@ from sinkwell.sinks.testing import (
     ServerError,
     Throttle,
 )
-from tests.sinks.sqs.conftest import batch_of, make_destination
+from tests.sinks.oracle import D, R, T, U, X, verdicts_are_true, word
+from tests.sinks.sqs.conftest import batch_of, bodies, make_destination
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 IMPATIENT = Policy(attempt_timeout=0.3)
-D, T, R, X, U = "delivered", "throttled", "retry", "rejected", "unknown"
 
 FAULTS = [
     # the whole request is throttled
@@ -103,12 +103,6 @@ FAULTS = [
 ]
 
 
-def word(verdict: object) -> str:
-    if isinstance(verdict, Retry):
-        return T if verdict.throttled else R
-    return {Delivered: D, Rejected: X, Unknown: U}[type(verdict)]
-
-
 @pytest.mark.parametrize(("fault", "expected"), FAULTS, ids=lambda value: repr(value)[:80])
 async def test_each_fault_gets_the_verdict_that_is_true(
     aws: AwsEndpoint, opened: Callable[..., Any], fault: Any, expected: list[str]
@@ -118,9 +112,7 @@ async def test_each_fault_gets_the_verdict_that_is_true(
     aws.plan.next("SendMessageBatch", fault)
     verdicts = await destination.write(batch_of(destination, ["a", "b", "c"]))
     assert [word(verdict) for verdict in verdicts] == expected
-    written = {message.body for message in aws.sqs.messages(queue_url)}
-    for body, said in zip("abc", expected, strict=True):
-        assert said == U or (body in written) == (said == D)
+    assert verdicts_are_true("abc", verdicts, bodies(aws, queue_url))
     assert len(aws.requests("SendMessageBatch")) == 1, "the client must not send again on its own"
 
 

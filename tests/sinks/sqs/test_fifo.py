@@ -17,7 +17,8 @@ from sinkwell.sinks.testing import (
     AwsEndpoint,
     Late,
 )
-from tests.sinks.sqs.conftest import STORM, bodies
+from tests.sinks.oracle import unleash
+from tests.sinks.sqs.conftest import bodies
 
 
 async def test_a_late_first_attempt_makes_no_second_outcome_and_no_second_fifo_message(
@@ -40,9 +41,7 @@ async def test_a_fifo_group_keeps_its_order_through_partial_failures_and_retries
     aws: AwsEndpoint, sink_for: Any, seed: int
 ) -> None:
     queue_url = aws.sqs.create_queue("orders.fifo")
-    for number, (fault, probability) in enumerate(STORM):
-        if getattr(fault, "sender_fault", None) is not True:
-            aws.plan.always("SendMessageBatch", fault, probability=probability, seed=seed * 100 + number)
+    unleash(aws, "SendMessageBatch", seed, rejects=False)
     async with sink_for(queue_url) as sink:
         records = [SqsMessage(f"{n % 12}-{n}", group_id=f"g{n % 12}") for n in range(300)]
         outcomes = await sink.put_many(records)
