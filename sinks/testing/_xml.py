@@ -6,7 +6,7 @@ Before me: a service's answer as a document. After me: `_wire.py` sends it.
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
@@ -46,9 +46,8 @@ def _fields(document: dict[str, Any]) -> str:
 
 
 def _value(name: str, value: Any) -> str:
-    if isinstance(value, list):
-        items: list[Any] = value
-        return "".join(f"<member>{_value('', item)}</member>" for item in items)
+    if _is_list(value):
+        return "".join(f"<member>{_value('', item)}</member>" for item in value)
     if isinstance(value, dict):
         given = cast("dict[str, Any]", value)
         if name == _MAP:
@@ -57,6 +56,10 @@ def _value(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return escape(_NOT_IN_XML.sub("?", str(value)))
+
+
+def _is_list(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _read(element: ET.Element) -> Any:
