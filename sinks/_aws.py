@@ -177,12 +177,13 @@ _GetsSession = Callable[[str | None], Awaitable[aiohttp.ClientSession]]
 class _StraightSession(AIOHTTPSession):
     """Refuses redirects: following one would show the session token to a host that nobody chose.
 
-    And it hands large bodies on as a stream: as bytes, aiohttp warns of them, which is an error where warnings are.
+    And it hands large bodies on as a stream: otherwise aiohttp warns of them, which is an error where warnings are.
     """
 
     async def send(self, request: Any) -> Any:  # the stubs name the types of another library
-        if isinstance(request.body, bytes) and len(request.body) > _LARGE_BYTES:
-            request.body = io.BytesIO(request.body)
+        body = request.body
+        if isinstance(body, str | bytes) and len(body) > _LARGE_BYTES:
+            request.body = io.BytesIO(body.encode() if isinstance(body, str) else body)
         return await super().send(request)
 
     async def _get_session(self, proxy_url: str | None) -> aiohttp.ClientSession:

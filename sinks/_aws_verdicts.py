@@ -23,6 +23,7 @@ from botocore.exceptions import (
     SSLError,
     TokenRetrievalError,
 )
+from botocore.parsers import ResponseParserError
 
 from sinkwell.core import BatchRefused, Rejected, Retry, SinkwellError, Unknown
 
@@ -153,6 +154,8 @@ def without_secrets(error: BaseException) -> BaseException:
         if link is None:
             break
         link.__traceback__ = None
+        if isinstance(link, ResponseParserError):  # it quotes the answer, which may quote the request
+            link.args = ("the answer can't be parsed",)
         for name in ("request", "response"):
             if isinstance(link, BotoCoreError) and getattr(link, name, None) is not None:
                 setattr(link, name, None)

@@ -142,6 +142,7 @@ class Reply:
         body: sent as it stands in place of `document`.
         content_type: the media type.
         xml_action: the action whose answer it is, where that is XML.
+        has_result: whether the XML tells a result, which may be empty.
     """
 
     status: int = 200
@@ -150,11 +151,12 @@ class Reply:
     body: bytes | None = None
     content_type: str = JSON_1_0
     xml_action: str = ""
+    has_result: bool = False
 
     def to_body(self) -> bytes:
         """The body that is sent."""
         if self.body is None and self.xml_action:
-            return to_xml(self.xml_action, self.document)
+            return to_xml(self.xml_action, self.document, has_result=self.has_result)
         if self.body is None:
             # An action without a result answers with an empty body, as AWS does.
             return json.dumps(self.document, separators=(",", ":")).encode() if self.document else b""
@@ -163,7 +165,7 @@ class Reply:
 
 def xml_reply(action: str, document: Document) -> Reply:
     """An answer of the older query protocol."""
-    return Reply(document=document, content_type=XML, xml_action=action)
+    return Reply(document=document, content_type=XML, xml_action=action, has_result=bool(document))
 
 
 def to_wire(status: int, content_type: str, headers: Mapping[str, str], body: bytes, number: int) -> bytes:

@@ -18,9 +18,9 @@ _EMPTY: dict[str, Any] = {"Successful": [], "Failed": [], "Attributes": {}, "Sen
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def to_xml(action: str, document: dict[str, Any]) -> bytes:
-    """An answer: its fields in a result, where there are any, in a response."""
-    result = f"<{action}Result>{_fields(document)}</{action}Result>" if document else ""
+def to_xml(action: str, document: dict[str, Any], *, has_result: bool) -> bytes:
+    """An answer: its fields in a result, where the action has one, in a response."""
+    result = f"<{action}Result>{_fields(document)}</{action}Result>" if has_result else ""
     metadata = "<ResponseMetadata><RequestId>00000000-0000-4000-8000-000000000000</RequestId></ResponseMetadata>"
     return f'<{action}Response xmlns="{NAMESPACE}">{result}{metadata}</{action}Response>'.encode()
 
