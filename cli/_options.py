@@ -11,8 +11,10 @@ import typer
 _INPUT: Final = "Input"
 _RUN: Final = "Run"
 _SQS: Final = "Amazon SQS (--sink sqs)"
+_SNS: Final = "Amazon SNS (--sink sns)"
+_FIFO: Final = "FIFO queues and topics (--sink sqs, sns)"
 _DYNAMODB: Final = "Amazon DynamoDB (--sink dynamodb)"
-_AWS: Final = "Amazon (--sink sqs, dynamodb)"
+_AWS: Final = "Amazon (--sink sqs, sns, dynamodb)"
 _POSTGRES: Final = "PostgreSQL (--sink postgres)"
 _POLICY: Final = "Policy (env: SINKWELL_<SINK>_ and the name, as SINKWELL_SQS_LINGER)"
 
@@ -30,7 +32,7 @@ def _variable(name: str) -> str:
 
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="The file to read, gzipped or not; - for standard input.")]
-SinkName = Annotated[str, typer.Option("--sink", metavar="sqs|dynamodb|postgres", help="Where the records go.")]
+SinkName = Annotated[str, typer.Option("--sink", metavar="sqs|sns|dynamodb|postgres", help="Where the records go.")]
 
 FormatOption = Annotated[
     Format | None,
@@ -94,23 +96,29 @@ Region = Annotated[
     str | None,
     typer.Option(
         "--region",
-        help="Default: the one in the queue's URL, then AWS's own settings." + _variable("<SINK>_REGION_NAME"),
+        help="Default: the one in the queue's URL or topic's ARN, then AWS's own settings."
+        + _variable("<SINK>_REGION_NAME"),
         rich_help_panel=_AWS,
     ),
 ]
 GroupIdField = Annotated[
     str | None,
     typer.Option(
-        metavar="FIELD", help="FIFO queues: the field whose value is a message's group.", rich_help_panel=_SQS
+        metavar="FIELD", help="The field whose value is a message's group; FIFO needs one.", rich_help_panel=_FIFO
     ),
 ]
 DeduplicationIdField = Annotated[
     str | None,
     typer.Option(
         metavar="FIELD",
-        help="FIFO queues: the field that tells a message from all others. Default: each line is a message of its own.",
-        rich_help_panel=_SQS,
+        help="The field that tells a message from all others. Default: each line is a message of its own.",
+        rich_help_panel=_FIFO,
     ),
+]
+
+TopicArn = Annotated[
+    str | None,
+    typer.Option(help="The topic, by ARN." + _variable("SNS_TOPIC_ARN"), rich_help_panel=_SNS, metavar="ARN"),
 ]
 
 TableName = Annotated[

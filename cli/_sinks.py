@@ -87,6 +87,12 @@ def _sqs(setup: Setup) -> Feed:
     return SqsFeed(setup)
 
 
+def _sns(setup: Setup) -> Feed:
+    from ._sns_feed import SnsFeed
+
+    return SnsFeed(setup)
+
+
 def _dynamodb(setup: Setup) -> Feed:
     from ._dynamodb_feed import DynamoDBFeed
 
@@ -104,6 +110,11 @@ SINKS: Final[Mapping[str, SinkKind]] = {
         "Amazon SQS",
         frozenset({"queue_url", "endpoint_url", "region_name", "group_id_field", "deduplication_id_field"}),
         _sqs,
+    ),
+    "sns": SinkKind(
+        "Amazon SNS",
+        frozenset({"topic_arn", "endpoint_url", "region_name", "group_id_field", "deduplication_id_field"}),
+        _sns,
     ),
     "dynamodb": SinkKind(
         "Amazon DynamoDB", frozenset({"table_name", "endpoint_url", "region_name"}), _dynamodb, is_exact=True

@@ -81,6 +81,7 @@ def pipe(  # noqa: PLR0917 - typer calls it by name
     grace: options.Grace = 10.0,
     env_file: options.EnvFile = None,
     queue_url: options.QueueUrl = None,
+    topic_arn: options.TopicArn = None,
     endpoint_url: options.EndpointUrl = None,
     region_name: options.Region = None,
     group_id_field: options.GroupIdField = None,
@@ -123,7 +124,7 @@ def pipe(  # noqa: PLR0917 - typer calls it by name
 
 
 _SETTINGS = frozenset({
-    *("queue_url", "endpoint_url", "region_name", "group_id_field", "deduplication_id_field"),
+    *("queue_url", "topic_arn", "endpoint_url", "region_name", "group_id_field", "deduplication_id_field"),
     *("table_name", "dsn", "table", "columns"),
     *("max_records", "max_bytes", "concurrency", "linger", "rate_records", "rate_requests"),
     *("max_attempts", "attempt_timeout", "delivery_timeout", "on_unknown"),
