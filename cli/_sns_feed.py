@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sinkwell.core import ConfigError
 from sinkwell.sinks.sns import SnsMessage, SnsSettings, SnsSink
 
-from ._message_shape import MessageShape
+from ._message import body_of, field_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,17 +17,15 @@ if TYPE_CHECKING:
 
 
 class SnsFeed:
-    """A topic, and lines as its messages."""
+    """A JSON line is a message's text as it is; a CSV row is one as a JSON object of its cells."""
 
     def __init__(self, setup: Setup) -> None:
         given = setup.settings()
-        group_field = cast("str | None", given.pop("group_id_field", None))
-        deduplication_field = cast("str | None", given.pop("deduplication_id_field", None))
-        self._shape = MessageShape(
-            setup.reader, SnsMessage, group_field=group_field, deduplication_field=deduplication_field
-        )
+        self._group_field = cast("str | None", given.pop("group_id_field", None))
+        self._deduplication_field = cast("str | None", given.pop("deduplication_id_field", None))
+        self._reader = setup.reader
         settings = SnsSettings.load(**given)  # type: ignore[arg-type]
-        if settings.topic_arn.endswith(".fifo") and group_field is None:
+        if settings.topic_arn.endswith(".fifo") and self._group_field is None:
             raise ConfigError("a FIFO topic needs a group for each message: name the field with --group-id-field")
         self.name = f"SNS topic {settings.topic_arn.rpartition(':')[2]}"
         self.sink = SnsSink(
@@ -41,4 +39,16 @@ class SnsFeed:
 
     def shape(self) -> Callable[[Line], Any]:
         """Give what makes a message of a line."""
-        return self._shape.shape()
+        if self._group_field is None and self._deduplication_field is None:
+            return self._text
+        return self._message
+
+    def _text(self, line: Line) -> str:
+        return body_of(self._reader, line)
+
+    def _message(self, line: Line) -> SnsMessage:
+        return SnsMessage(
+            self._text(line),
+            group_id=field_of(self._reader, line, self._group_field),
+            deduplication_id=field_of(self._reader, line, self._deduplication_field),
+        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sinkwell.core import ConfigError
 from sinkwell.sinks.sqs import SqsMessage, SqsSettings, SqsSink
 
-from ._message_shape import MessageShape
+from ._message import body_of, field_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,17 +17,15 @@ if TYPE_CHECKING:
 
 
 class SqsFeed:
-    """A queue, and lines as its messages."""
+    """A JSON line is a message's body as it is; a CSV row is one as a JSON object of its cells."""
 
     def __init__(self, setup: Setup) -> None:
         given = setup.settings()
-        group_field = cast("str | None", given.pop("group_id_field", None))
-        deduplication_field = cast("str | None", given.pop("deduplication_id_field", None))
-        self._shape = MessageShape(
-            setup.reader, SqsMessage, group_field=group_field, deduplication_field=deduplication_field
-        )
+        self._group_field = cast("str | None", given.pop("group_id_field", None))
+        self._deduplication_field = cast("str | None", given.pop("deduplication_id_field", None))
+        self._reader = setup.reader
         settings = SqsSettings.load(**given)  # type: ignore[arg-type]
-        if settings.queue_url.endswith(".fifo") and group_field is None:
+        if settings.queue_url.endswith(".fifo") and self._group_field is None:
             raise ConfigError("a FIFO queue needs a group for each message: name the field with --group-id-field")
         self.name = f"SQS queue {settings.queue_url.rstrip('/').rpartition('/')[2]}"
         self.sink = SqsSink(
@@ -41,4 +39,16 @@ class SqsFeed:
 
     def shape(self) -> Callable[[Line], Any]:
         """Give what makes a message of a line."""
-        return self._shape.shape()
+        if self._group_field is None and self._deduplication_field is None:
+            return self._body
+        return self._message
+
+    def _body(self, line: Line) -> str:
+        return body_of(self._reader, line)
+
+    def _message(self, line: Line) -> SqsMessage:
+        return SqsMessage(
+            self._body(line),
+            group_id=field_of(self._reader, line, self._group_field),
+            deduplication_id=field_of(self._reader, line, self._deduplication_field),
+        )

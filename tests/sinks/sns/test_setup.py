@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 ARN = "arn:aws:sns:us-east-1:000000000000:events"
 KEY, SECRET, TOKEN, TEXT = "AKIACANARYKEY", "canary-secret", "canary-token", "canary-text"
+NO_ATTRIBUTES = (
+    b'<GetTopicAttributesResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><GetTopicAttributesResult>'
+    b"<Attributes/></GetTopicAttributesResult></GetTopicAttributesResponse>"
+)
 QUICK = Policy(attempt_timeout=0.2, delivery_timeout=0.6)
 
 
@@ -64,7 +68,10 @@ async def test_what_a_person_must_mend_is_told_when_the_sink_opens(
 
 @pytest.mark.parametrize(
     "fault",
-    [Throttle("Throttled"), ServerError(500), ServerError(503), Drop(), Hang(), EmptyAnswer(), Garbage(b"<a/>")],
+    [
+        *(Throttle("Throttled"), ServerError(500), ServerError(503), Drop(), Hang(), EmptyAnswer()),
+        *(Garbage(b"<a/>"), Garbage(NO_ATTRIBUTES)),
+    ],
     ids=repr,
 )
 async def test_a_topic_that_is_only_busy_at_the_start_is_read_by_the_first_write(

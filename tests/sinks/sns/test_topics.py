@@ -12,6 +12,7 @@ from sinkwell.sinks.sns import SnsMessage, SnsReceipt
 from sinkwell.sinks.testing import AccessDenied, AwsEndpoint, Drop, Hang, Refuse, ServerError, Throttle
 from tests.sinks.sns.conftest import QUICK, texts
 
+SIZES = [("a", 600), ("b", 600), ("c", 300), ("d", 1000), ("e", 10)]
 PATIENT = replace(QUICK, attempt_timeout=5.0, delivery_timeout=20.0)
 
 
@@ -69,6 +70,16 @@ async def test_what_another_topic_takes_only_in_more_requests_goes_in_more_in_or
     assert texts(aws, small) == [record.message for record in records]
     assert max(sizes(aws)) <= 1024
     assert {request.status for request in aws.requests("PublishBatch")} == {200}
+
+
+async def test_a_small_message_does_not_overtake_a_large_one_of_its_group_that_has_to_wait(
+    aws: AwsEndpoint, sink_for: Any
+) -> None:
+    topic_arn = aws.sns.create_topic("events")
+    small = aws.sns.create_topic("small.fifo", MaximumMessageSize="1024")
+    async with sink_for(topic_arn, strict_order=False) as sink:
+        await sink.put_many(SnsMessage(letter * size, group_id="g", topic_arn=small) for letter, size in SIZES)
+    assert [text[0] for text in texts(aws, small)] == [letter for letter, _ in SIZES]
 
 
 async def test_a_message_above_the_limit_of_a_topic_not_read_yet_is_rejected_alone_and_never_sent(
