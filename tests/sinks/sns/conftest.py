@@ -15,7 +15,7 @@ from sinkwell.sinks.testing import AwsEndpoint
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-QUICK = Policy(attempt_timeout=0.2, delivery_timeout=5.0, backoff=Backoff(base=0.005, cap=0.02), concurrency=4)
+QUICK = Policy(attempt_timeout=0.5, delivery_timeout=8.0, backoff=Backoff(base=0.005, cap=0.02), concurrency=4)
 KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
 
 

@@ -41,7 +41,7 @@ from tests.sinks.sns.conftest import batch_of, make_destination, texts
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-IMPATIENT = Policy(attempt_timeout=0.3)
+IMPATIENT = Policy(attempt_timeout=1.0)
 START = b'<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/">'
 LISTS = START + b"<PublishBatchResult>%s</PublishBatchResult></PublishBatchResponse>"
 

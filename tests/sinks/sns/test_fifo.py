@@ -19,9 +19,9 @@ async def test_a_late_first_attempt_makes_no_second_outcome_and_no_second_fifo_m
 ) -> None:
     topic_arn = aws.sns.create_topic("events.fifo")
     async with sink_for(topic_arn) as sink:
-        aws.plan.next("PublishBatch", Late(0.5, before=True))
+        aws.plan.next("PublishBatch", Late(0.9, before=True))
         receipt = await sink.put(SnsMessage("a", group_id="g"))
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.6)
     assert receipt.attempts == 2
     first, second = aws.requests("PublishBatch")
     assert first.entries[0]["MessageDeduplicationId"] == second.entries[0]["MessageDeduplicationId"]

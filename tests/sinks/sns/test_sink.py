@@ -160,7 +160,7 @@ async def test_in_a_storm_nothing_is_lost_and_nothing_is_told_wrong(
     topic_arn = aws.sns.create_topic("events")
     unleash(aws, "PublishBatch", seed)
     policy = Policy(
-        attempt_timeout=0.2, delivery_timeout=5.0, backoff=QUICK.backoff, on_unknown=on_unknown, max_attempts=6
+        attempt_timeout=0.5, delivery_timeout=8.0, backoff=QUICK.backoff, on_unknown=on_unknown, max_attempts=6
     )
     records = [str(n) for n in range(400)]
     async with sink_for(topic_arn, policy=policy) as sink:

@@ -39,7 +39,7 @@ from tests.sinks.sqs.conftest import batch_of, bodies, make_destination
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-IMPATIENT = Policy(attempt_timeout=0.3)
+IMPATIENT = Policy(attempt_timeout=1.0)
 
 FAULTS = [
     # the whole request is throttled
