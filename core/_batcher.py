@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from ._entry import Entry, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Collection, Hashable, Iterable, Sequence
 
 _READY: Final = Place.READY
 _FOLLOWING: Final = Place.FOLLOWING
@@ -125,6 +125,12 @@ class Batcher:
         if self._keys_repeat and head.place is _READY:
             self.ready_records += 1
             self.ready_bytes += entry.size
+
+    def add_block(self, entries: Collection[Entry], size: int) -> None:
+        """Take in accepted entries without keys, of so many bytes together."""
+        self._ready.extend(entries)
+        self.ready_records += len(entries)
+        self.ready_bytes += size
 
     def cut(self) -> list[Entry]:
         """Take the next batch's entries: the longest prefix that both limits allow, at least one entry."""

@@ -22,7 +22,7 @@ from ._sender import Sender
 if TYPE_CHECKING:
     import asyncio
     import random
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
 
     from ._budget import Waiting
     from ._destination import Destination
@@ -121,11 +121,8 @@ class Dispatcher:
         entry.record = record
         entry.future = future
         entry.accepted_at = entry.ready_at = sender.now
-        ledger = self.ledger
-        entry.epoch = ledger.epoch
+        entry.epoch = self.ledger.epoch
         entry.place = _READY
-        entry.ambiguous = False
-        entry.error = entry.outcome = entry.lane = None
         if not self._keys_order:
             entry.key = None
         try:
@@ -134,14 +131,72 @@ class Dispatcher:
             batcher.add(entry)
         except TypeError as error:
             raise self._not_hashable(entry) from error
-        ledger.open[entry] = None
+        self.ledger.open[entry] = None
         budget.records += 1
         budget.bytes += size
         if not batcher.is_queued:
             self._targets.consider(batcher)
         if self._expiry_timer is None:
-            self._expiry_timer = self._loop.call_at(sender.now + self._policy.delivery_timeout, self._expire)
+            self._expire_in_time()
         return True
+
+    def accept_block(self, records: Sequence[Any], entries: Sequence[Entry]) -> int:
+        """Accept what `accept` would, at once: the first entries that have room, one target and no key that orders.
+
+        Nobody waits for their outcomes. `accept` is asked about the rest: about each it says what is wrong with it, or
+        that it has to wait.
+
+        Returns:
+            How many were accepted.
+        """
+        count, size = self._plain(entries)
+        opened = dict.fromkeys(entries[:count])
+        if len(opened) < count or not count:
+            return 0
+        sender = self.sender
+        sender.pump_soon()
+        batcher = self._batchers.get(entries[0].target) or self._targets.make(entries[0].target)
+        now, epoch = sender.now, self.ledger.epoch
+        for entry, record in zip(opened, records, strict=False):
+            entry.record = record
+            entry.accepted_at = entry.ready_at = now
+            entry.epoch = epoch
+            entry.place = _READY
+            entry.key = None
+        batcher.add_block(opened, size)
+        self.ledger.open.update(opened)
+        self.budget.records += count
+        self.budget.bytes += size
+        if not batcher.is_queued:
+            self._targets.consider(batcher)
+        if self._expiry_timer is None:
+            self._expire_in_time()
+        return count
+
+    def _plain(self, entries: Sequence[Entry]) -> tuple[int, int]:
+        """How many of the first entries need no second look, and their bytes."""
+        budget = self.budget
+        if budget.waiting or self.is_closing or not entries:
+            return 0, 0
+        room = free = budget.max_bytes - budget.bytes
+        most, keys_order, target = self._max_bytes, self._keys_order, entries[0].target
+        count = 0
+        for entry in entries[: budget.max_records - budget.records]:
+            size = entry.size
+            if (
+                size > room
+                or size > most
+                or entry.target is not target
+                or entry.place is not _NEW
+                or (keys_order and entry.key is not None)
+            ):
+                break
+            room -= size
+            count += 1
+        return count, free - room
+
+    def _expire_in_time(self) -> None:
+        self._expiry_timer = self._loop.call_at(self.sender.now + self._policy.delivery_timeout, self._expire)
 
     def _not_hashable(self, entry: Entry) -> InvalidRecord:
         for batcher in list(self._batchers.values()):

@@ -95,6 +95,8 @@ class Entry:
         self.target = target
         self.place = _NEW
         self.attempts = 0
+        self.ambiguous = False
+        self.error = self.outcome = self.lane = self.future = None
 
 
 Encoded = Entry

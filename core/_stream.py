@@ -17,14 +17,30 @@ from ._entry import Entry, Place
 from ._errors import InvalidRecord, SinkClosed, SinkwellError, not_encoded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
     from ._destination import Destination
     from ._dispatcher import Dispatcher
 
 _DONE: Final = Place.DONE
-# Records fed between two chances for requests to leave; small enough for the loop to stay responsive.
+# Records, and seconds, between two chances for requests to leave and for others to run.
 _FED_AT_ONCE: Final = 500
+_LONGEST_BLOCK: Final = 0.002
+# Records encoded between two looks at the clock.
+_BETWEEN_LOOKS: Final = 50
+
+
+@final
+class _Block:
+    """Records encoded one after the other, to be accepted at once."""
+
+    __slots__ = ("entries", "records", "refusal")
+
+    def __init__(self) -> None:
+        self.records: list[Any] = []
+        self.entries: list[Entry] = []
+        # Why the record after them can't be accepted, if that ended the block.
+        self.refusal: SinkwellError | None = None
 
 
 @final
@@ -37,6 +53,7 @@ class _Feed:
         self._dispatcher = dispatcher
         self._destination = destination
         self._closed = closed
+        self._clock = asyncio.get_running_loop().time
         # In the records' order. A record that was not accepted stands here as its error.
         self.window: deque[Entry | SinkwellError] = deque()
         # Outcomes count too: a slow reader must not make the window grow.
@@ -49,40 +66,78 @@ class _Feed:
         """Feed every record, then end; raises what the iterable raises."""
         if isinstance(records, AsyncIterable):
             async for record in records:
-                await self._feed((record,))
+                await self._feed(iter((record,)))
                 self.tell_reader()
                 await self._wait_for_reader()
             return
         source = iter(records)
-        while True:
-            room = min(_FED_AT_ONCE, self._most - len(self.window))
-            if await self._feed(islice(source, room)) < room:
-                return
+        while await self._feed(source):
             self.tell_reader()
             await asyncio.sleep(0)
             await self._wait_for_reader()
 
-    async def _feed(self, records: Iterable[Any]) -> int:
-        """Put each record into the window, accepted or refused, waiting in line for room; count them."""
-        dispatcher = self._dispatcher
-        encode = self._destination.encode
-        accept = dispatcher.accept
-        window = self.window
-        count = 0
-        for count, record in enumerate(records, 1):  # noqa: B007 - the last count is what is returned
-            if dispatcher.is_closing:
-                window.append(self._closed())
-                continue
-            try:
-                entry = encode(record)
-                is_in = accept(record, entry, None)
-            except InvalidRecord as error:
-                window.append(error)
-            except Exception as error:  # noqa: BLE001 - one bad record never hurts its neighbours
-                window.append(not_encoded(self._destination.name, error))
-            else:
-                window.append(entry if is_in else await self._line_up(record, entry))
-        return count
+    async def _feed(self, source: Iterator[Any]) -> bool:
+        """Put the next block of records into the window, accepted or refused; whether there may be more."""
+        block = _Block()
+        try:
+            return self._encode(source, block)
+        finally:
+            # Also if the source raises: what it gave before is put.
+            await self._put(block)
+
+    def _encode(self, source: Iterator[Any], block: _Block) -> bool:
+        """Encode the next records, no longer than the loop can wait, and no more than there is room for.
+
+        But for one, which has to wait for room: so bytes that nobody counts yet are those of one record.
+        """
+        encode, clock = self._destination.encode, self._clock
+        budget = self._dispatcher.budget
+        entries, records = block.entries, block.records
+        room = max(1, min(_FED_AT_ONCE, self._most - len(self.window), budget.max_records - budget.records))
+        room_bytes = 0 if budget.waiting else budget.max_bytes - budget.bytes
+        until = clock() + _LONGEST_BLOCK
+        while room > 0 and clock() <= until:
+            count = 0
+            for count, record in enumerate(islice(source, min(room, _BETWEEN_LOOKS)), 1):  # noqa: B007 - see below
+                try:
+                    entry = encode(record)
+                    room_bytes -= entry.size
+                except InvalidRecord as error:
+                    block.refusal = error
+                    return True
+                except Exception as error:  # noqa: BLE001 - one bad record never hurts its neighbours
+                    block.refusal = not_encoded(self._destination.name, error)
+                    return True
+                entries.append(entry)
+                records.append(record)
+                if room_bytes <= 0:
+                    return True
+            if count < min(room, _BETWEEN_LOOKS):
+                return False
+            room -= count
+        return True
+
+    async def _put(self, block: _Block) -> None:
+        """Put the block into the window: its plain entries at once, the others one by one."""
+        count = self._dispatcher.accept_block(block.records, block.entries)
+        self.window.extend(block.entries[:count])
+        for record, entry in zip(block.records[count:], block.entries[count:], strict=True):
+            self.window.append(await self._put_one(record, entry))
+        if block.refusal is not None:
+            self.window.append(block.refusal)
+
+    async def _put_one(self, record: Any, entry: Entry) -> Entry | SinkwellError:
+        """Put a record as every other caller does, waiting in line for room."""
+        if self._dispatcher.is_closing:
+            return self._closed()
+        try:
+            if self._dispatcher.accept(record, entry, None):
+                return entry
+        except InvalidRecord as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - one bad record never hurts its neighbours
+            return not_encoded(self._destination.name, error)
+        return await self._line_up(record, entry)
 
     async def _line_up(self, record: Any, encoded: Entry) -> Entry | SinkClosed | InvalidRecord:
         """Wait in line for room, like every other caller."""
