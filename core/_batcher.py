@@ -188,9 +188,12 @@ class Batcher:
             Those that are to wait for their backoff; the sender gives them to `retry` when it ends. Of one key it
             is only the first, the others wait behind it.
         """
+        heads = self._heads
         waiting: list[Entry] = []
         chains: dict[Hashable, list[Entry]] = {}
-        heads = self._heads
+        if not heads:
+            waiting = [entry for entry in entries if entry.place is not _DONE]
+            entries = ()
         for entry in entries:
             key = entry.key
             if key is None:

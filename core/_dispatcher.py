@@ -149,51 +149,52 @@ class Dispatcher:
         Returns:
             How many were accepted.
         """
-        count, size = self._plain(entries)
-        opened = dict.fromkeys(entries[:count])
-        if len(opened) < count or not count:
+        budget, sender = self.budget, self.sender
+        if budget.waiting or self.is_closing or not entries:
             return 0
-        sender = self.sender
+        try:
+            batcher = self._batchers.get(entries[0].target) or self._targets.make(entries[0].target)
+        except TypeError:
+            return 0
         sender.pump_soon()
-        batcher = self._batchers.get(entries[0].target) or self._targets.make(entries[0].target)
-        now, epoch = sender.now, self.ledger.epoch
-        for entry, record in zip(opened, records, strict=False):
-            entry.record = record
-            entry.accepted_at = entry.ready_at = now
-            entry.epoch = epoch
-            entry.place = _READY
-            entry.key = None
-        batcher.add_block(opened, size)
-        self.ledger.open.update(opened)
-        self.budget.records += count
-        self.budget.bytes += size
-        if not batcher.is_queued:
+        count, size = self._enter(records, entries)
+        batcher.add_block(entries[:count], size)
+        budget.records += count
+        budget.bytes += size
+        if not count:
+            self._targets.tidy(batcher)
+        elif not batcher.is_queued:
             self._targets.consider(batcher)
         if self._expiry_timer is None:
             self._expire_in_time()
         return count
 
-    def _plain(self, entries: Sequence[Entry]) -> tuple[int, int]:
-        """How many of the first entries need no second look, and their bytes."""
-        budget = self.budget
-        if budget.waiting or self.is_closing or not entries:
-            return 0, 0
-        room = free = budget.max_bytes - budget.bytes
-        most, keys_order, target = self._max_bytes, self._keys_order, entries[0].target
+    def _enter(self, records: Sequence[Any], entries: Sequence[Entry]) -> tuple[int, int]:
+        """Enter the first plain entries in the ledger; how many they are, and their bytes."""
+        budget, opened, epoch, now = self.budget, self.ledger.open, self.ledger.epoch, self.sender.now
+        target, max_bytes, keys_order = entries[0].target, self._max_bytes, self._keys_order
+        room = budget.max_records - budget.records
+        room_bytes = free = budget.max_bytes - budget.bytes
         count = 0
-        for entry in entries[: budget.max_records - budget.records]:
+        for entry, record in zip(entries, records, strict=True):
             size = entry.size
-            if (
-                size > room
-                or size > most
-                or entry.target is not target
-                or entry.place is not _NEW
-                or (keys_order and entry.key is not None)
-            ):
+            if count >= room or size > room_bytes or size > max_bytes:
                 break
-            room -= size
+            if entry.place is not _NEW or entry.target is not target:
+                break
+            if keys_order:
+                if entry.key is not None:
+                    break
+            else:
+                entry.key = None
+            entry.record = record
+            entry.accepted_at = entry.ready_at = now
+            entry.epoch = epoch
+            entry.place = _READY
+            opened[entry] = None
+            room_bytes -= size
             count += 1
-        return count, free - room
+        return count, free - room_bytes
 
     def _expire_in_time(self) -> None:
         self._expiry_timer = self._loop.call_at(self.sender.now + self._policy.delivery_timeout, self._expire)

@@ -97,8 +97,8 @@ class _Feed:
         room_bytes = 0 if budget.waiting else budget.max_bytes - budget.bytes
         until = clock() + _LONGEST_BLOCK
         while room > 0 and clock() <= until:
-            count = 0
-            for count, record in enumerate(islice(source, min(room, _BETWEEN_LOOKS)), 1):  # noqa: B007 - see below
+            wanted = len(entries) + min(room, _BETWEEN_LOOKS)
+            for record in islice(source, wanted - len(entries)):
                 try:
                     entry = encode(record)
                     room_bytes -= entry.size
@@ -112,9 +112,9 @@ class _Feed:
                 records.append(record)
                 if room_bytes <= 0:
                     return True
-            if count < min(room, _BETWEEN_LOOKS):
+            if len(entries) < wanted:
                 return False
-            room -= count
+            room -= _BETWEEN_LOOKS
         return True
 
     async def _put(self, block: _Block) -> None:
@@ -159,6 +159,13 @@ class _Feed:
             self.taken = self._dispatcher.new_future()
             await self.taken
 
+    def tell_feeder(self) -> None:
+        """Wake the feeder, which waits for the reader to take something."""
+        assert self.taken is not None
+        if not self.taken.done():
+            self.taken.set_result(None)
+        self.taken = None
+
     def ended(self, feeder: asyncio.Task[None]) -> None:
         """Wake the reader, who raises what the source raised; if the reader has left, nobody need be told."""
         if not feeder.cancelled():
@@ -174,6 +181,12 @@ class _Feed:
         """Wait until there is an element, or the end."""
         self._arrived = self._dispatcher.new_future()
         await self._arrived
+
+    async def wait_for_outcome(self, entry: Entry) -> None:
+        """Wait until the entry has its outcome, which is read from the entry."""
+        entry.future = self._dispatcher.new_future()
+        await asyncio.wait([entry.future])
+        entry.future.exception()
 
 
 async def stream_outcomes(
@@ -195,19 +208,16 @@ async def stream_outcomes(
             if not window:
                 await feed.wait_for_first()
                 continue
-            first = window[0]
-            if isinstance(first, Entry):
-                if first.place is not _DONE:
-                    first.future = dispatcher.new_future()
-                    # The outcome is read from the entry; only whether it is there matters here.
-                    await asyncio.wait([first.future])
-                    first.future.exception()
+            element: Any = window[0]
+            if type(element) is Entry:
+                if element.place is not _DONE:
+                    await feed.wait_for_outcome(element)
                 if not as_entries:
-                    first = first.outcome
+                    element = element.outcome
             window.popleft()
-            if feed.taken is not None and not feed.taken.done():
-                feed.taken.set_result(None)
-            yield first
+            if feed.taken is not None:
+                feed.tell_feeder()
+            yield element
     finally:
         feeder.cancel()
         try:

@@ -33,10 +33,6 @@ class OpenLog(dict["Entry", None]):
         self.bytes += entry.size
         self._oracle.accepted(entry)
 
-    def update(self, entries: dict[Entry, None]) -> None:  # type: ignore[override] - as the core calls it
-        for entry in entries:
-            self[entry] = None
-
     def __delitem__(self, entry: Entry) -> None:
         super().__delitem__(entry)
         self.bytes -= entry.size
