@@ -149,21 +149,21 @@ class Dispatcher:
         Returns:
             How many were accepted.
         """
-        budget, sender = self.budget, self.sender
-        if budget.waiting or self.is_closing or not entries:
+        if self.budget.waiting or self.is_closing or not entries:
             return 0
         try:
             batcher = self._batchers.get(entries[0].target) or self._targets.make(entries[0].target)
         except TypeError:
             return 0
-        sender.pump_soon()
+        self.sender.pump_soon()
         count, size = self._enter(records, entries)
-        batcher.add_block(entries[:count], size)
-        budget.records += count
-        budget.bytes += size
         if not count:
             self._targets.tidy(batcher)
-        elif not batcher.is_queued:
+            return 0
+        batcher.add_block(entries[:count], size)
+        self.budget.records += count
+        self.budget.bytes += size
+        if not batcher.is_queued:
             self._targets.consider(batcher)
         if self._expiry_timer is None:
             self._expire_in_time()

@@ -15,9 +15,9 @@ from .breach import EPSILON, describe
 from .oracle import OpenLog, Oracle
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
 
-    from sinkwell.core import BatchSent, Sink
+    from sinkwell.core import BatchSent, Entry, Sink
 
     from .scenario import Record
 
@@ -36,12 +36,22 @@ class Watch:
         self._dispatcher = dispatcher
         self.open = OpenLog(oracle)
         self.ledger.open = self.open
+        self._accept_block = dispatcher.accept_block
+        dispatcher.accept_block = self._block_put  # type: ignore[method-assign] - only looked at
         oracle.is_abandoning = lambda: dispatcher._judge.is_abandoning
         # For each target that may send: its batch's first entry, and how often each other target has gone before it.
         self._bypassed: dict[Hashable, tuple[Any, dict[Hashable, int]]] = {}
         self._steps = 0
         # Requests of which the observer was told.
         self.sent = 0
+
+    def _block_put(self, records: Sequence[Any], entries: Sequence[Entry]) -> int:
+        count = self._accept_block(records, entries)
+        if count > 1:
+            self._oracle.rare("a block of several was accepted")
+        if 0 < count < len(entries):
+            self._oracle.rare("a block was accepted in part")
+        return count
 
     def after_step(self, due: float) -> None:
         """Check all that must hold between two steps; timers up to `due` have run."""

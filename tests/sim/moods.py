@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,15 @@ from sinkwell.core import Backoff
 from .faults import Faults
 
 if TYPE_CHECKING:
-    import random
-
     from sinkwell.core import Limits, Policy
+
+    from .scenario import Producer
 
 # Mostly nothing is brought together.
 MOODS = ("",) * 14 + ("refusals", "refused close", "late close", "flushes", "culprits", "short of room")
 BAD_IN_MOOD = {"refusals": (0.1, 0.2), "refused close": (0.1, 0.3), "culprits": (0.05, 0.1)}
+# How many worlds have nothing but streams, whose records are accepted a block at a time.
+_STREAMS_ONLY = 0.15
 KEYS_IN_MOOD = {"refusals": ("uniform", "hot"), "refused close": ("none", "uniform", "hot"), "flushes": ("hot",)}
 
 
@@ -68,3 +71,35 @@ def in_mood(
     if mood == "refused close":
         faults = replace(faults, latency=0.05, stubborn=1.0, stubborn_seconds=rng.choice((0.01, 0.4)))
     return limits, policy, faults
+
+
+def through_streams(seed: int, producers: list[Producer]) -> list[Producer]:
+    """Let the records of some worlds come through few long streams. Drawn apart, so that other seeds stay as they were.
+
+    Mostly from sources that have them all at hand, and without keys: those are accepted a block at a time.
+    """
+    rng = random.Random(f"streams {seed}")
+    if rng.random() >= _STREAMS_ONLY:
+        return producers
+    others = [producer for producer in producers if producer.api in ("put", "submit")] if rng.random() < 0.5 else []
+    records = [record for producer in producers if producer not in others for record in producer.records]
+    if not records:
+        return producers
+    is_keyed = rng.random() < 0.25
+    count = rng.choice((1, 1, 2, 3))
+    few: list[Producer] = []
+    for number in range(count):
+        share = records[number::count]
+        for record in share:
+            record.key = record.key if is_keyed else None
+        few.append(
+            replace(
+                producers[0],
+                api=rng.choice(("stream", "stream", "put_many")),
+                records=share,
+                is_async=rng.random() < 0.1,
+                raises_at=rng.randrange(len(records)) if rng.random() < 0.1 else -1,
+                leaves_at=rng.randrange(len(records)) if rng.random() < 0.1 else -1,
+            )
+        )
+    return [*others, *few]

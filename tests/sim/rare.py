@@ -10,6 +10,8 @@ RARE: Final = frozenset(
         "a batch lingered for company",
         "a batch was refused",
         "a blocked lane was resumed",
+        "a block of several was accepted",
+        "a block was accepted in part",
         "a dead letter failed",
         "a dead letter kept its room",
         "a dead letter was taken",

@@ -10,7 +10,7 @@ from sinkwell.core import Adaptive, Backoff, Limits, Policy, Rate
 from sinkwell.core._policy import bounds_of
 
 from .faults import Faults, draw_faults
-from .moods import BAD_IN_MOOD, KEYS_IN_MOOD, MOODS, in_mood
+from .moods import BAD_IN_MOOD, KEYS_IN_MOOD, MOODS, in_mood, through_streams
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -137,6 +137,7 @@ def draw(seed: int) -> Scenario:
     bounds_of(policy, limits, "sim")  # Raises if no sink could be made so: then it is drawn wrongly.
     rates = BAD_IN_MOOD.get(mood) or ((0.0, 0.1, 0.1, 0.3) if faults.are_none else _SOME_BAD)
     producers = _producers(rng, limits, policy, bad=rng.choice(rates), keys=KEYS_IN_MOOD.get(mood, _KEYS))
+    producers = through_streams(seed, producers)
     span = max(producer.starts_at + producer.pause * len(producer.records) for producer in producers) + 0.05
     deeds = _deeds(rng, span, policy)
     if mood == "flushes":
