@@ -160,9 +160,8 @@ class _Feed:
             await self.taken
 
     def tell_feeder(self) -> None:
-        """Wake the feeder, which waits for the reader to take something."""
-        assert self.taken is not None
-        if not self.taken.done():
+        """Wake the feeder if it waits for the reader to take something."""
+        if self.taken is not None and not self.taken.done():
             self.taken.set_result(None)
         self.taken = None
 
