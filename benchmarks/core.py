@@ -1,8 +1,9 @@
 """What the core itself costs: `put` into a destination that does nothing, in batches of 100.
 
 Beside it, in the same rounds: async-batcher under the same workload, and bare futures that are resolved a hundred at
-a time, which is what any batcher must do at the least. Two ways to wait for 1,000 records: `asyncio.gather`, whose own
-cost falls on every contender alike, and awaiting one after another, which hardly costs anything and so shows more.
+a time, which is what any batcher must do at the least. Three ways to wait for 1,000 records: `asyncio.gather`, whose
+own cost falls on every contender alike; awaiting one after another, which hardly costs anything and so shows more; and
+a hundred tasks that put one record each and wait for it.
 """
 
 from __future__ import annotations
@@ -85,6 +86,17 @@ async def awaited(put: Put, numbers: range) -> None:
         await outcome
 
 
+async def by_tasks(put: Put, numbers: range) -> None:
+    """As a service does that handles a hundred requests at once: each has a task, which waits for its own record."""
+    left = iter(numbers)
+
+    async def task() -> None:
+        for number in left:
+            await put(number)
+
+    await asyncio.gather(*[task() for _ in range(BATCH)])
+
+
 async def cost_of(put: Put, wait: Wait, records: int) -> Cost:
     started, cpu = time.perf_counter(), time.process_time()
     for first in range(0, records, WINDOW):
@@ -152,6 +164,8 @@ def throughput(report: Report, runner: asyncio.Runner) -> None:
         "await: put": lambda: sinkwell_puts(Nowhere(), awaited, records),
         "await: put, a key each": lambda: sinkwell_puts(keyed(), awaited, records),
         "await: bare futures": lambda: bare_puts(awaited, records),
+        "tasks: put": lambda: sinkwell_puts(Nowhere(), by_tasks, records),
+        "tasks: bare futures": lambda: bare_puts(by_tasks, records),
         "stream": lambda: sinkwell_streams(Nowhere(), records),
         "stream, a key each": lambda: sinkwell_streams(keyed(), records),
     }
@@ -171,7 +185,8 @@ def throughput(report: Report, runner: asyncio.Runner) -> None:
         return ratio(walls[theirs], walls[ours])
 
     def floor(name: str) -> str:
-        return "gather: bare futures" if name.startswith("gather") else "await: bare futures"
+        way, _, _ = name.partition(": ")
+        return f"{way}: bare futures" if way in ("gather", "tasks") else "await: bare futures"
 
     report.table(
         "Records through put, 1,000 at a time, batches of 100",
@@ -187,6 +202,7 @@ def throughput(report: Report, runner: asyncio.Runner) -> None:
             for name in started
         ],
         "async-batcher can only be gathered: its `process` is a coroutine, so a thousand at once need a task each.",
+        "tasks: a hundred, each with one record under way; most of that is asyncio waking them, as the floor shows.",
         "`no wait` is max_queue_time=0: it never waits for company, which suits this load and no other.",
     )
     report.at_least("put / async-batcher, gathered", faster("gather: put", "gather: async-batcher"), 12)
@@ -194,6 +210,7 @@ def throughput(report: Report, runner: asyncio.Runner) -> None:
     report.at_least("put / bare futures, gathered", faster("gather: put", "gather: bare futures"), 0.3)
     report.at_least("put with a key each / bare, gathered", faster("gather: put, a key each", floor("gather")), 0.18)
     report.at_least("put / bare futures, awaited", faster("await: put", "await: bare futures"), 0.3)
+    report.at_least("put / bare futures, by tasks", faster("tasks: put", "tasks: bare futures"), 0.3)
     report.at_least("put with a key each / bare, awaited", faster("await: put, a key each", floor("await")), 0.18)
     colours = {name: PEER if "async-batcher" in name else FLOOR if "bare" in name else OURS for name in started}
     figures = {name: (1e-3 / median(walls[name]), colours[name]) for name in started}

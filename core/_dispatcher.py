@@ -141,10 +141,10 @@ class Dispatcher:
         return True
 
     def accept_block(self, records: Sequence[Any], entries: Sequence[Entry]) -> int:
-        """Accept what `accept` would, at once: the first entries that have room, one target and no key that orders.
+        """Accept the first entries for which `accept` would have no objection and no wait, all of one target.
 
-        Nobody waits for their outcomes. `accept` is asked about the rest: about each it says what is wrong with it, or
-        that it has to wait.
+        The same as to accept them one by one, but for the time it takes. Nobody waits for their outcomes. `accept` is
+        to be asked about the next: it says what is wrong with it, or that it has to wait.
 
         Returns:
             How many were accepted.
@@ -156,11 +156,15 @@ class Dispatcher:
         except TypeError:
             return 0
         self.sender.pump_soon()
-        count, size = self._enter(records, entries)
+        count, size, are_keyed = self._enter(records, entries)
         if not count:
             self._targets.tidy(batcher)
             return 0
-        batcher.add_block(entries[:count], size)
+        if are_keyed:
+            for entry in entries[:count]:
+                batcher.add(entry)
+        else:
+            batcher.add_block(entries[:count], size)
         self.budget.records += count
         self.budget.bytes += size
         if not batcher.is_queued:
@@ -169,24 +173,26 @@ class Dispatcher:
             self._expire_in_time()
         return count
 
-    def _enter(self, records: Sequence[Any], entries: Sequence[Entry]) -> tuple[int, int]:
-        """Enter the first plain entries in the ledger; how many they are, and their bytes."""
+    def _enter(self, records: Sequence[Any], entries: Sequence[Entry]) -> tuple[int, int, bool]:
+        """Enter in the ledger what can be accepted: how many, their bytes, and whether keys order any of them."""
         budget, opened, epoch, now = self.budget, self.ledger.open, self.ledger.epoch, self.sender.now
         target, max_bytes, keys_order = entries[0].target, self._max_bytes, self._keys_order
         room = budget.max_records - budget.records
         room_bytes = free = budget.max_bytes - budget.bytes
         count = 0
+        are_keyed = False
         for entry, record in zip(entries, records, strict=True):
             size = entry.size
             if count >= room or size > room_bytes or size > max_bytes:
                 break
             if entry.place is not _NEW or entry.target is not target:
                 break
-            if keys_order:
-                if entry.key is not None:
-                    break
-            else:
+            if not keys_order:
                 entry.key = None
+            elif entry.key is not None:
+                if not _is_hashable(entry.key):
+                    break
+                are_keyed = True
             entry.record = record
             entry.accepted_at = entry.ready_at = now
             entry.epoch = epoch
@@ -194,7 +200,7 @@ class Dispatcher:
             opened[entry] = None
             room_bytes -= size
             count += 1
-        return count, free - room_bytes
+        return count, free - room_bytes, are_keyed
 
     def _expire_in_time(self) -> None:
         self._expiry_timer = self._loop.call_at(self.sender.now + self._policy.delivery_timeout, self._expire)
@@ -372,3 +378,11 @@ class Dispatcher:
             dead_letters_failed=0 if self.ledger.dead_letters is None else self.ledger.dead_letters.failed,
             fill=counters.records_sent / capacity if capacity else 0.0,
         )
+
+
+def _is_hashable(key: Hashable) -> bool:
+    try:
+        hash(key)
+    except TypeError:
+        return False
+    return True

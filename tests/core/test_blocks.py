@@ -50,7 +50,10 @@ def accepted(drawn: list[tuple[int, str | None, str]], twice: int, order: Any, a
             accept(dispatcher, entries)
             held = [(entry.record, entry.payload, entry.key, entry.place) for entry in dispatcher.ledger.open]
             batchers = dispatcher.sender.targets.batchers
-            ready = {target: (batcher.ready_records, batcher.ready_bytes) for target, batcher in batchers.items()}
+            ready = {
+                target: (batcher.ready_records, batcher.ready_bytes, [entry.record for entry in batcher._ready])
+                for target, batcher in batchers.items()
+            }
             await sink.close(timeout=0)
             return held, ready
 
@@ -63,9 +66,13 @@ def test_a_block_is_accepted_as_its_records_are_one_by_one(drawn: Any, twice: in
     assert accepted(drawn, twice, order, in_a_block) == accepted(drawn, twice, order, one_by_one)
 
 
-async def test_a_target_that_is_not_hashable_is_refused_at_its_place(open_sink: OpenSink, provider: Scripted) -> None:
+@pytest.mark.parametrize("part", ["key", "target"])
+async def test_what_is_not_hashable_is_refused_at_its_place(open_sink: OpenSink, provider: Scripted, part: str) -> None:
+    def encode(record: str) -> Encoded:
+        return Encoded(record, 1, **{part: [] if record == "bad" else None})  # type: ignore[arg-type]
+
+    provider.encode = encode  # type: ignore[method-assign]
     provider.answers_at_once = True
-    provider.encode = lambda record: Encoded(record, 1, target=[] if record == "bad" else None)  # type: ignore[method-assign]
     sink = await open_sink(provider)
     for records in (["bad", "a"], ["a", "bad"]):
         outcomes = await sink.put_many(records)
