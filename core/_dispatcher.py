@@ -1,4 +1,4 @@
-"""The asyncio shell around one open sink: acceptance, room, expiry, flush, close.
+"""The asyncio shell around one open sink: acceptance, room, flush, close.
 
 Before: `Sink.put`. After: the sender, which sends what was accepted.
 
@@ -10,11 +10,11 @@ receipt -> `Sender._finish` (lanes and slot are free again).
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ._entry import Entry, Place
-from ._errors import DeliveryAbandoned, DeliveryExpired, InvalidRecord, RecordTooLarge, SinkwellError
+from ._errors import DeliveryAbandoned, InvalidRecord, RecordTooLarge, SinkwellError
+from ._expiry import Expiry
 from ._judge import Judge
 from ._ledger import Ledger
 from ._sender import Sender
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from ._tally import Tally
 
 _FLYING: Final = Place.FLYING
-_HELD: Final = Place.HELD
 _NEW: Final = Place.NEW
 _READY: Final = Place.READY
 
@@ -78,14 +77,15 @@ class Dispatcher:
             after_outcomes=self._after_outcomes,
         )
         self._targets = self.sender.targets
+        self.expiry = Expiry(
+            policy, loop=loop, ledger=self.ledger, targets=self._targets, after_outcomes=self._after_outcomes
+        )
         # Looked up for every record.
         self._batchers = self._targets.batchers
         self._max_bytes = bounds.max_bytes
         self._keys_order = bounds.keys_order
         # Whether new records are refused.
         self.is_closing = False
-        # Set while anything is open: an idle sink has nothing scheduled.
-        self._expiry_timer: asyncio.TimerHandle | None = None
         # Resolved when the last entry has its outcome and the last request is back.
         self._drained: asyncio.Future[None] | None = None
 
@@ -136,8 +136,8 @@ class Dispatcher:
         budget.bytes += size
         if not batcher.is_queued:
             self._targets.consider(batcher)
-        if self._expiry_timer is None:
-            self._expire_in_time()
+        if self.expiry.timer is None:
+            self.expiry.begin(self.sender.now)
         return True
 
     def accept_block(self, records: Sequence[Any], entries: Sequence[Entry]) -> int:
@@ -169,8 +169,8 @@ class Dispatcher:
         self.budget.bytes += size
         if not batcher.is_queued:
             self._targets.consider(batcher)
-        if self._expiry_timer is None:
-            self._expire_in_time()
+        if self.expiry.timer is None:
+            self.expiry.begin(self.sender.now)
         return count
 
     def _enter(self, records: Sequence[Any], entries: Sequence[Entry]) -> tuple[int, int, bool]:
@@ -201,9 +201,6 @@ class Dispatcher:
             room_bytes -= size
             count += 1
         return count, free - room_bytes, are_keyed
-
-    def _expire_in_time(self) -> None:
-        self._expiry_timer = self._loop.call_at(self.sender.now + self._policy.delivery_timeout, self._expire)
 
     def _not_hashable(self, entry: Entry) -> InvalidRecord:
         for batcher in list(self._batchers.values()):
@@ -263,47 +260,9 @@ class Dispatcher:
             self._nothing_open()
 
     def _nothing_open(self) -> None:
-        if self._expiry_timer is not None:
-            self._expiry_timer.cancel()
-            self._expiry_timer = None
+        self.expiry.stop()
         if self._drained is not None and not self.sender.flights and not self._drained.done():
             self._drained.set_result(None)
-
-    def _expire(self) -> None:
-        """End what has had no outcome within delivery_timeout, wherever it is."""
-        assert self._expiry_timer is not None
-        now = max(self._loop.time(), self._expiry_timer.when())
-        self._expiry_timer = None
-        # The same sum as the timer's: the difference may round to the other side of it, and the timer would never end.
-        timeout = self._policy.delivery_timeout
-        late = list(takewhile(lambda entry: entry.accepted_at + timeout <= now, self.ledger.open))
-        for entry in late:
-            self._end_late(entry, now)
-        self._after_outcomes()
-        self._expire_at_oldest()
-
-    def _expire_at_oldest(self) -> None:
-        oldest = next(iter(self.ledger.open), None)
-        if oldest is not None:
-            # The room that came back may have let in a record, which armed the timer for itself, just now.
-            if self._expiry_timer is not None:
-                self._expiry_timer.cancel()
-            due = oldest.accepted_at + self._policy.delivery_timeout
-            self._expiry_timer = self._loop.call_at(due, self._expire)
-
-    def _end_late(self, entry: Entry, now: float) -> None:
-        """End an entry whose time is up: (1) in a request that goes on without it, or (2) waiting in its target."""
-        what = f"has no receipt within delivery_timeout ({self._policy.delivery_timeout} s)"
-        if entry.place is _FLYING or entry.place is _HELD:
-            self.ledger.end(entry, DeliveryExpired, what, None)
-            return
-        batcher = self._targets.batchers[entry.target]
-        if entry.key is not None and self._policy.on_failure == "block":
-            # Before it leaves its lane, so that the next of the lane does not become ready.
-            batcher.block(entry.key)
-        batcher.remove(entry, now)
-        self.ledger.end(entry, DeliveryExpired, what, None)
-        self._targets.tidy(batcher)
 
     def _block(self, entry: Entry) -> None:
         batcher = self._targets.batchers.get(entry.target)

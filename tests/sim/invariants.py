@@ -90,7 +90,7 @@ class Watch:
         """I10, I16, I17: whatever may leave is about to; whatever waits has a timer that will end it."""
         sender = self.sender
         oracle = self._oracle
-        if self.open and not self._is_armed(self._dispatcher._expiry_timer):
+        if self.open and not self._is_armed(self._dispatcher.expiry.timer):
             oracle.breach("I17", "records are open, and nothing will end them at delivery_timeout")
         retrying = False
         for batcher in self.targets.batchers.values():
