@@ -122,22 +122,20 @@ class _Feed:
         count = self._dispatcher.accept_block(block.records, block.entries)
         self.window.extend(block.entries[:count])
         for record, entry in zip(block.records[count:], block.entries[count:], strict=True):
-            self.window.append(await self._put_one(record, entry))
+            self.window.append(self._put_now(record, entry) or await self._line_up(record, entry))
         if block.refusal is not None:
             self.window.append(block.refusal)
 
-    async def _put_one(self, record: Any, entry: Entry) -> Entry | SinkwellError:
-        """Put a record as every other caller does, waiting in line for room."""
+    def _put_now(self, record: Any, entry: Entry) -> Entry | SinkwellError | None:
+        """Accept or refuse a record as every other caller's; `None` if it has to wait for room."""
         if self._dispatcher.is_closing:
             return self._closed()
         try:
-            if self._dispatcher.accept(record, entry, None):
-                return entry
+            return entry if self._dispatcher.accept(record, entry, None) else None
         except InvalidRecord as error:
             return error
         except Exception as error:  # noqa: BLE001 - one bad record never hurts its neighbours
             return not_encoded(self._destination.name, error)
-        return await self._line_up(record, entry)
 
     async def _line_up(self, record: Any, encoded: Entry) -> Entry | SinkClosed | InvalidRecord:
         """Wait in line for room, like every other caller."""
