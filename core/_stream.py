@@ -26,6 +26,8 @@ _DONE: Final = Place.DONE
 # Records, and seconds, between two chances for requests to leave and for others to run.
 _FED_AT_ONCE: Final = 500
 _LONGEST_BLOCK: Final = 0.002
+# Outcomes given, if all are there, between two chances for others to run: as many as take about a millisecond.
+_GIVEN_AT_ONCE: Final = 1_000
 # Records encoded between two looks at the clock.
 _BETWEEN_LOOKS: Final = 50
 
@@ -200,11 +202,15 @@ async def stream_outcomes(
     feeder = asyncio.get_running_loop().create_task(feed.run(records))
     feeder.add_done_callback(feed.ended)
     window = feed.window
+    given = 0
     try:
         while window or not feeder.done():
             if not window:
                 await feed.wait_for_first()
                 continue
+            given += 1
+            if given % _GIVEN_AT_ONCE == 0:
+                await asyncio.sleep(0)
             element: Any = window[0]
             if type(element) is Entry:
                 if element.place is not _DONE:

@@ -131,6 +131,23 @@ async def test_records_that_are_slow_to_encode_leave_the_loop_time_for_others(
     assert 0.002 <= longest < 0.01
 
 
+async def test_outcomes_that_are_all_there_leave_the_loop_time_for_others(
+    open_sink: OpenSink, provider: Scripted
+) -> None:
+    provider.answers_at_once = True
+    sink = await open_sink(provider)
+    outcomes = sink.stream(str(number) for number in range(2_500))
+    await anext(outcomes)
+    await asyncio.sleep(1)
+    given = [0]
+    turns: list[int] = []
+    asyncio.get_running_loop().call_soon(lambda: turns.append(given[0]))
+    async for _ in outcomes:
+        given[0] += 1
+    assert given == [2_499]
+    assert turns == [998]
+
+
 async def test_what_a_source_gave_in_the_block_in_which_it_raises_is_delivered_together(
     open_sink: OpenSink, provider: Scripted
 ) -> None:
