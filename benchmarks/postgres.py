@@ -8,6 +8,7 @@ answer that gets lost can be looked up; asyncpg's COPY commits by itself. Client
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -111,6 +112,8 @@ class Bench:
         In CPU time of this thread, so that a neighbour on the machine does not count.
         """
         loop = asyncio.get_running_loop()
+        # As before every timed round. A full collection in mid-run, of all objects there are, is a stall of its own.
+        gc.collect()
         longest, before = 0.0, time.thread_time()
 
         def look() -> None:
