@@ -35,6 +35,7 @@ _FLYING: Final = Place.FLYING
 _HELD: Final = Place.HELD
 _NEW: Final = Place.NEW
 _READY: Final = Place.READY
+_SUPERSEDED: Final = Place.SUPERSEDED
 
 
 @final
@@ -125,7 +126,7 @@ class Dispatcher:
         entry.epoch = ledger.epoch
         entry.place = _READY
         entry.ambiguous = False
-        entry.error = entry.outcome = entry.lane = None
+        entry.error = entry.outcome = entry.lane = entry.versions = None
         if not self._keys_order:
             entry.key = None
         try:
@@ -230,9 +231,12 @@ class Dispatcher:
             self._expiry_timer = self._loop.call_at(due, self._expire)
 
     def _end_late(self, entry: Entry, now: float) -> None:
-        """End an entry whose time is up: (1) in a request that goes on without it, or (2) waiting in its target."""
+        """End an entry whose time is up.
+
+        It is (1) in a request, or behind a newer entry, which goes on without it, or (2) waiting in its target.
+        """
         what = f"has no receipt within delivery_timeout ({self._policy.delivery_timeout} s)"
-        if entry.place is _FLYING or entry.place is _HELD:
+        if entry.place is _FLYING or entry.place is _HELD or entry.place is _SUPERSEDED:
             self.ledger.end(entry, DeliveryExpired, what, None)
             return
         batcher = self._targets.batchers[entry.target]
@@ -302,6 +306,7 @@ class Dispatcher:
         """Add to the counters what is pending now."""
         oldest = next(iter(self.ledger.open), None)
         capacity = counters.requests * self._bounds.max_records
+        capacity_bytes = counters.requests * self._bounds.max_bytes
         return replace(
             counters,
             pending_records=len(self.ledger.open),
@@ -315,4 +320,5 @@ class Dispatcher:
             dead_letters=0 if self.ledger.dead_letters is None else self.ledger.dead_letters.handed_on,
             dead_letters_failed=0 if self.ledger.dead_letters is None else self.ledger.dead_letters.failed,
             fill=counters.records_sent / capacity if capacity else 0.0,
+            fill_bytes=counters.bytes_sent / capacity_bytes if capacity_bytes else 0.0,
         )
