@@ -133,9 +133,9 @@ class Batcher:
             return False
         head = self._heads[newer.key]
         if head is older:
+            assert newer.place is _READY
             self._heads[newer.key] = newer
-            if newer.place is _READY:
-                self.ready_bytes += newer.size - older.size
+            self.ready_bytes += newer.size - older.size
         else:
             assert head.lane is not None
             head.lane.entries[-1] = newer
