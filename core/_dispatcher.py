@@ -126,7 +126,7 @@ class Dispatcher:
         entry.epoch = ledger.epoch
         entry.place = _READY
         entry.ambiguous = False
-        entry.error = entry.outcome = entry.lane = entry.versions = None
+        entry.error = entry.outcome = entry.lane = None
         if not self._keys_order:
             entry.key = None
         try:

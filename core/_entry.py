@@ -43,8 +43,8 @@ class Entry:
     """What `Destination.encode` makes of a record; once it is accepted, the record's entry.
 
     One object in both roles, because a second one for each record costs as much as all that the core does with it. So
-    `encode` makes a new one each time. A destination reads `payload`, `key`, `size` and `attempts`; only the core
-    changes an entry.
+    `encode` makes a new one each time. A destination reads `payload`, `key`, `size` and `attempts`, and whether
+    `versions` is `None`: otherwise it goes in the place of others. Only the core changes an entry.
 
     Args:
         payload: what `Destination.write` needs to send it; the core never looks inside.
@@ -107,6 +107,7 @@ class Entry:
         self.units = units
         self.place = _NEW
         self.attempts = 0
+        self.versions = None
 
 
 Encoded = Entry

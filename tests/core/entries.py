@@ -20,7 +20,7 @@ def entry(name: str, *, size: int = 1, at: float = 0.0) -> Entry:
     entry.epoch = 0
     entry.place = Place.READY
     entry.ambiguous = False
-    entry.outcome = entry.lane = entry.versions = None
+    entry.outcome = entry.lane = None
     return entry
 
 
