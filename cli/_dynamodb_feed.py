@@ -34,6 +34,8 @@ class DynamoDBFeed:
             region_name=settings.region_name,
             allow_http=settings.allow_http,
             floats=settings.floats,
+            coalesce=settings.coalesce,
+            consumed_capacity=settings.consumed_capacity,
             policy=settings.policy(),
         )
 

@@ -22,7 +22,7 @@ class Letter:
 
     Attributes:
         line: its number in the input, from 1.
-        reason: `unreadable`, `invalid`, `rejected`, `expired`, `abandoned`, `unknown` or `interrupted`.
+        reason: `unreadable`, `invalid`, `rejected`, `expired`, `superseded`, `abandoned`, `unknown` or `interrupted`.
         outcome: `not_written`, or `unknown` if it may have arrived all the same.
         attempts: how many requests carried it.
         error: why, in words.

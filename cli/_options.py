@@ -179,6 +179,10 @@ RateRequests = Annotated[
     float | None,
     typer.Option(help="The most requests a second.", rich_help_panel=_POLICY, metavar="N"),
 ]
+RateUnits = Annotated[
+    float | None,
+    typer.Option(help="dynamodb: the most write units a second.", rich_help_panel=_POLICY, metavar="N"),
+]
 MaxAttempts = Annotated[
     int | None,
     typer.Option(help="Requests that may carry one record.", rich_help_panel=_POLICY, metavar="N"),

@@ -34,6 +34,7 @@ class SqsFeed:
             region_name=settings.region_name,
             allow_http=settings.allow_http,
             strict_order=settings.strict_order,
+            fair_queues=settings.fair_queues,
             policy=settings.policy(),
         )
 

@@ -96,6 +96,7 @@ def pipe(  # noqa: PLR0917 - typer calls it by name
     linger: options.Linger = None,
     rate_records: options.RateRecords = None,
     rate_requests: options.RateRequests = None,
+    rate_units: options.RateUnits = None,
     max_attempts: options.MaxAttempts = None,
     attempt_timeout: options.AttemptTimeout = None,
     delivery_timeout: options.DeliveryTimeout = None,
@@ -126,7 +127,7 @@ def pipe(  # noqa: PLR0917 - typer calls it by name
 _SETTINGS = frozenset({
     *("queue_url", "topic_arn", "endpoint_url", "region_name", "group_id_field", "deduplication_id_field"),
     *("table_name", "dsn", "table", "columns"),
-    *("max_records", "max_bytes", "concurrency", "linger", "rate_records", "rate_requests"),
+    *("max_records", "max_bytes", "concurrency", "linger", "rate_records", "rate_requests", "rate_units"),
     *("max_attempts", "attempt_timeout", "delivery_timeout", "on_unknown"),
 })  # fmt: skip
 

@@ -15,6 +15,7 @@ from ._errors import DeliveryAbandoned as DeliveryAbandoned
 from ._errors import DeliveryError as DeliveryError
 from ._errors import DeliveryExpired as DeliveryExpired
 from ._errors import DeliveryRejected as DeliveryRejected
+from ._errors import DeliverySuperseded as DeliverySuperseded
 from ._errors import InvalidRecord as InvalidRecord
 from ._errors import RecordTooLarge as RecordTooLarge
 from ._errors import SinkClosed as SinkClosed
@@ -62,6 +63,7 @@ __all__ = [
     "DeliveryError",
     "DeliveryExpired",
     "DeliveryRejected",
+    "DeliverySuperseded",
     "Destination",
     "Encoded",
     "Entry",

@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ._entry import Entry, Place
+from ._lane import Lane, newest, step_back, supersede
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Sequence
@@ -22,18 +23,7 @@ _RETRYING: Final = Place.RETRYING
 _HELD: Final = Place.HELD
 _FLYING: Final = Place.FLYING
 _DONE: Final = Place.DONE
-
-
-@final
-class Lane:
-    """The entries behind the head of one key, in acceptance order. Made only when there are any."""
-
-    __slots__ = ("bytes", "entries")
-
-    def __init__(self) -> None:
-        self.entries: deque[Entry] = deque()
-        # The sum of the entries' sizes, so that a hot key's backlog is never walked to learn it.
-        self.bytes = 0
+_SUPERSEDED: Final = Place.SUPERSEDED
 
 
 @final
@@ -41,6 +31,7 @@ class Batcher:
     """One target's entries that are not on the wire."""
 
     __slots__ = (
+        "_coalesces",
         "_heads",
         "_keys_repeat",
         "_max_bytes",
@@ -56,13 +47,18 @@ class Batcher:
         "target",
     )
 
-    def __init__(self, target: Hashable, *, max_records: int, max_bytes: int, keys_repeat: bool) -> None:
+    def __init__(
+        self, target: Hashable, *, max_records: int, max_bytes: int, keys_repeat: bool, coalesces: bool = False
+    ) -> None:
         self.target = target
         self._max_records = max_records
         self._max_bytes = max_bytes
         # Whether a batch may hold a key more than once; then followers of a ready head are ready too, behind it.
         self._keys_repeat = keys_repeat
-        # Entries that may leave, oldest first; of each key only the head.
+        # Whether a newer entry takes the place of an older one of its key that was never sent. Then no key repeats.
+        self._coalesces = coalesces
+        # Entries that may leave, oldest first; of each key only the head. One that was superseded here keeps its place
+        # in the queue and stands for the newest of its versions, wherever that one's turn comes.
         self._ready: deque[Entry] = deque()
         # What a cut could take: the entries of _ready and, if keys repeat, their followers.
         self.ready_records = 0
@@ -96,10 +92,13 @@ class Batcher:
     @property
     def oldest_epoch(self) -> int:
         """The epoch of what has been open longest. Only while something is ready; asked only if that fills no batch."""
-        return min(entry.epoch for entry in self._ready)
+        return min(entry.epoch if entry.versions is None else entry.versions[0].epoch for entry in self._ready)
 
     def add(self, entry: Entry) -> None:
-        """Take in an accepted entry: it is (1) keyless and ready, (2) the head of its key's lane, or (3) behind one."""
+        """Take in an accepted entry.
+
+        It is (1) keyless and ready, (2) the head of its key's lane, (3) in the place of an older one, or (4) behind it.
+        """
         key = entry.key
         if key is None:
             self._ready.append(entry)
@@ -117,6 +116,8 @@ class Batcher:
                 self.ready_bytes += entry.size
             return
         lane = head.lane
+        if self._coalesces and self._supersede(lane.entries[-1] if lane is not None and lane.entries else head, entry):
+            return
         if lane is None:
             lane = head.lane = Lane()
         lane.entries.append(entry)
@@ -132,6 +133,21 @@ class Batcher:
         self.ready_records += len(entries)
         self.ready_bytes += size
 
+    def _supersede(self, older: Entry, newer: Entry) -> bool:
+        """Put an entry in the place of the last of its lane, if that was never sent; whether it was."""
+        if not supersede(older, newer):
+            return False
+        head = self._heads[newer.key]
+        if head is older:
+            assert newer.place is _READY
+            self._heads[newer.key] = newer
+            self.ready_bytes += newer.size - older.size
+        else:
+            assert head.lane is not None
+            head.lane.entries[-1] = newer
+            head.lane.bytes += newer.size - older.size
+        return True
+
     def cut(self) -> list[Entry]:
         """Take the next batch's entries: the longest prefix that both limits allow, at least one entry."""
         assert self.ready_records > 0
@@ -144,6 +160,8 @@ class Batcher:
         popped_records = popped_bytes = 0
         while ready and len(taken) < records:
             entry = ready[0]
+            if entry.versions is not None:
+                entry = entry.versions[-1]
             size = entry.size
             if size > room and taken:
                 break
@@ -167,6 +185,8 @@ class Batcher:
         """Take as many as one batch may hold, when all would fit and no head has followers to come along."""
         take_next = self._ready.popleft
         taken = [take_next() for _ in range(min(self.ready_records, self._max_records))]
+        if self._coalesces:
+            taken = [newest(entry) for entry in taken]
         self.ready_records -= len(taken)
         self.ready_bytes -= sum([entry.size for entry in taken])
         return taken
@@ -188,32 +208,48 @@ class Batcher:
             Those that are to wait for their backoff; the sender gives them to `retry` when it ends. Of one key it
             is only the first, the others wait behind it.
         """
+        if self._heads:
+            waiting = self._settle_lanes(entries, now)
+        else:
+            waiting = [entry for entry in entries if entry.place is not _DONE]
+        for entry in waiting:
+            entry.place = _RETRYING
+        self.retrying += len(waiting)
+        return waiting
+
+    def _settle_lanes(self, entries: Iterable[Entry], now: float) -> list[Entry]:
         heads = self._heads
         waiting: list[Entry] = []
         chains: dict[Hashable, list[Entry]] = {}
-        if not heads:
-            waiting = [entry for entry in entries if entry.place is not _DONE]
-            entries = ()
         for entry in entries:
             key = entry.key
             if key is None:
                 if entry.place is not _DONE:
                     waiting.append(entry)
-            elif entry.place is _DONE and entry.lane is None and heads[key] is entry:
+            elif entry.place is _DONE and entry.lane is None and entry.versions is None and heads[key] is entry:
                 # Nobody is behind it, here or in the batch: a follower would have come from its lane.
                 del heads[key]
             else:
                 chain = chains.setdefault(key, [])
                 if entry.place is not _DONE:
                     chain.append(entry)
+                elif entry.versions is not None:
+                    self._put_back(entry)
         for key, chain in chains.items():
             head = self._settle_lane(key, chain, now)
             if head is not None:
                 waiting.append(head)
-        for entry in waiting:
-            entry.place = _RETRYING
-        self.retrying += len(waiting)
         return waiting
+
+    def _put_back(self, entry: Entry) -> None:
+        """Put before all that follows what a failed entry had superseded."""
+        older = step_back(entry)
+        if older is not None:
+            older.place = _FOLLOWING
+            head = self._heads[entry.key]
+            lane = head.lane = head.lane or Lane()
+            lane.entries.appendleft(older)
+            lane.bytes += older.size
 
     def _settle_lane(self, key: Hashable, chain: list[Entry], now: float) -> Entry | None:
         """Give the lane its next head; return it if it is one that has to wait for its backoff."""
@@ -302,10 +338,13 @@ class Batcher:
 
     def remove(self, entry: Entry, now: float) -> None:
         """Let go of an entry that has ended without being sent: it was (1) ready, (2) in backoff, or (3) following."""
-        assert entry.place not in (_HELD, _FLYING, _DONE)
+        assert entry.place not in (_HELD, _FLYING, _DONE, _SUPERSEDED)
         key = entry.key
         if entry.place is _READY:
-            self._ready.remove(entry)
+            # What stands there for it may be one that it superseded.
+            is_stand_in = entry.versions is not None
+            stand_in = next(other for other in self._ready if newest(other) is entry) if is_stand_in else entry
+            self._ready.remove(stand_in)
             self._count_ready(entry, -1)
         elif entry.place is _RETRYING:
             self.retrying -= 1

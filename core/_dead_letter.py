@@ -30,7 +30,7 @@ class DeadLetter:
 
     Attributes:
         record: the caller's object, as it was put.
-        reason: `"rejected"`, `"expired"`, `"abandoned"` or `"unknown"`.
+        reason: `"rejected"`, `"expired"`, `"superseded"`, `"abandoned"` or `"unknown"`.
         outcome: `"not_written"` or `"unknown"`: whether the provider may have the record all the same.
         attempts: how many requests carried it.
         error: what its caller was told; the provider's own error is its `__cause__`.

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _FLYING: Final = Place.FLYING
 _NEW: Final = Place.NEW
 _READY: Final = Place.READY
+_SUPERSEDED: Final = Place.SUPERSEDED
 
 
 @final
@@ -323,6 +324,7 @@ class Dispatcher:
         """Add to the counters what is pending now."""
         oldest = next(iter(self.ledger.open), None)
         capacity = counters.requests * self._bounds.max_records
+        capacity_bytes = counters.requests * self._bounds.max_bytes
         return replace(
             counters,
             pending_records=len(self.ledger.open),
@@ -336,6 +338,7 @@ class Dispatcher:
             dead_letters=0 if self.ledger.dead_letters is None else self.ledger.dead_letters.handed_on,
             dead_letters_failed=0 if self.ledger.dead_letters is None else self.ledger.dead_letters.failed,
             fill=counters.records_sent / capacity if capacity else 0.0,
+            fill_bytes=counters.bytes_sent / capacity_bytes if capacity_bytes else 0.0,
         )
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 if TYPE_CHECKING:
     import asyncio
+    from collections import deque
     from collections.abc import Hashable
 
-    from ._batcher import Lane
+    from ._lane import Lane
 
 
 class Place(IntEnum):
@@ -29,6 +30,8 @@ class Place(IntEnum):
     """In a request on the wire."""
     DONE = 5
     """Nobody: it has its outcome. Its request may still be on the wire, if its delivery_timeout ran out meanwhile."""
+    SUPERSEDED = 6
+    """Behind a newer entry of its key that goes in its place; it shares that one's fate. See `Limits.coalesce`."""
 
 
 # A member is looked up through its enum's metaclass, which takes longer than all else an entry's making does.
@@ -40,14 +43,15 @@ class Entry:
     """What `Destination.encode` makes of a record; once it is accepted, the record's entry.
 
     One object in both roles, because a second one for each record costs as much as all that the core does with it. So
-    `encode` makes a new one each time. A destination reads `payload`, `key`, `size` and `attempts`; only the core
-    changes an entry.
+    `encode` makes a new one each time. A destination reads `payload`, `key`, `size` and `attempts`, and whether
+    `versions` is `None`: otherwise it goes in the place of others. Only the core changes an entry.
 
     Args:
         payload: what `Destination.write` needs to send it; the core never looks inside.
         size: bytes, counted exactly as the provider counts them against a request's limit.
         key: entries of one target with equal keys keep their order; `None` for no order.
         target: entries with equal targets may share a request: a queue URL, a topic, a table.
+        units: what it costs in the provider's unit of throughput, for `Rate.units`; see `Limits.counts_units`.
     """
 
     __slots__ = (
@@ -66,6 +70,8 @@ class Entry:
         "record",
         "size",
         "target",
+        "units",
+        "versions",
     )
 
     # The caller's object.
@@ -87,16 +93,22 @@ class Entry:
     outcome: Any
     # The entries behind this one, if it is the head of its key's lane and there are any.
     lane: Lane | None
+    # Itself, last, and before it the open entries that it superseded, oldest first; all of them hold this one deque.
+    # None if there was none.
+    versions: deque[Entry] | None
 
-    def __init__(self, payload: Any, size: int, key: Hashable | None = None, target: Hashable = None) -> None:
+    def __init__(
+        self, payload: Any, size: int, key: Hashable | None = None, target: Hashable = None, units: float = 1
+    ) -> None:
         self.payload = payload
         self.size = size
         self.key = key
         self.target = target
+        self.units = units
         self.place = _NEW
         self.attempts = 0
         self.ambiguous = False
-        self.error = self.outcome = self.lane = self.future = None
+        self.error = self.outcome = self.lane = self.versions = self.future = None
 
 
 Encoded = Entry

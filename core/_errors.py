@@ -9,6 +9,7 @@
     └── DeliveryError          the record was accepted and has no receipt
         ├── DeliveryRejected   the provider refused it for good
         ├── DeliveryExpired    delivery_timeout or max_attempts ran out
+        ├── DeliverySuperseded a newer record of its key took its place, and nobody knows whether that is written
         └── DeliveryAbandoned  the sink closed before it was delivered
 
 No message holds a record's content or a secret.
@@ -77,6 +78,15 @@ class DeliveryExpired(DeliveryError):
     """`delivery_timeout` or `max_attempts` ran out before a receipt came."""
 
     reason = "expired"
+
+
+class DeliverySuperseded(DeliveryError):
+    """The record was never sent, because a newer one of its key took its place; of that one nobody knows the fate.
+
+    Only where a sink lets newer records take the place of older ones (`coalesce=True`).
+    """
+
+    reason = "superseded"
 
 
 class DeliveryAbandoned(DeliveryError):

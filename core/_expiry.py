@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _FLYING: Final = Place.FLYING
 _HELD: Final = Place.HELD
+_SUPERSEDED: Final = Place.SUPERSEDED
 
 
 @final
@@ -73,9 +74,12 @@ class Expiry:
             self.begin(oldest.accepted_at)
 
     def _end(self, entry: Entry, now: float) -> None:
-        """End an entry whose time is up: (1) in a request that goes on without it, or (2) waiting in its target."""
+        """End an entry whose time is up.
+
+        It is (1) in a request, or behind a newer entry, which goes on without it, or (2) waiting in its target.
+        """
         what = f"has no receipt within delivery_timeout ({self._timeout} s)"
-        if entry.place is _FLYING or entry.place is _HELD:
+        if entry.place is _FLYING or entry.place is _HELD or entry.place is _SUPERSEDED:
             self._ledger.end(entry, DeliveryExpired, what, None)
             return
         batcher = self._targets.batchers[entry.target]

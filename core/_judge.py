@@ -56,6 +56,8 @@ class Judge:
             if type(verdict) is not Delivered:
                 others.append((entry, verdict))
                 continue
+            if entry.versions is not None:
+                self._deliver_superseded(entry, verdict)
             entry.place = _DONE
             entry.outcome = receipt = verdict.receipt
             del opened[entry]
@@ -77,6 +79,29 @@ class Judge:
             throttled = self._judge(flight, entry, verdict, now, chance) or throttled
         return throttled
 
+    def _deliver_superseded(self, newest: Entry, verdict: Delivered[Any]) -> None:
+        """Give a receipt to those in whose place an entry was delivered: its value has taken theirs."""
+        assert newest.versions is not None
+        receipt = verdict.receipt if verdict.superseded is None else verdict.superseded
+        ledger = self._ledger
+        newest.versions.pop()
+        while newest.versions:
+            entry = newest.versions.popleft()
+            entry.place = _DONE
+            entry.outcome = receipt
+            del ledger.open[entry]
+            ledger.budget.give_back(1, entry.size)
+            self._tally.delivered += 1
+            self._tally.superseded += 1
+            if entry.future is not None:
+                if not entry.future.done():
+                    entry.future.set_result(receipt)
+                else:
+                    self._tally.orphaned(entry)
+            if ledger.flushes:
+                ledger.count_down(entry)
+        newest.versions = None
+
     def _judge(self, flight: Flight, entry: Entry, verdict: Any, now: float, chance: float) -> bool:
         """Take a verdict other than Delivered; whether it says that the provider throttled."""
         entry.place = _HELD
@@ -86,16 +111,25 @@ class Judge:
                 return throttled
             case Rejected(error=error):
                 self.reject(entry, error)
-            case Unknown(error=error):
-                self._unanswered(flight, entry, error, now, chance)
+            case Unknown(error=error, is_final=is_final):
+                self._unanswered(flight, entry, error, now, chance, is_final=is_final)
             case _:
                 mistake = TypeError(f"{self._name} answered a {type(verdict).__name__}, not a verdict")
                 self._unanswered(flight, entry, mistake, now, chance)
         return False
 
-    def _unanswered(self, flight: Flight, entry: Entry, error: BaseException, now: float, chance: float) -> None:
+    def _unanswered(
+        self,
+        flight: Flight,
+        entry: Entry,
+        error: BaseException,
+        now: float,
+        chance: float,
+        *,
+        is_final: bool = False,
+    ) -> None:
         entry.ambiguous = True
-        if self._retries_unknown:
+        if self._retries_unknown and not is_final:
             self._again(flight, entry, error, now, chance, None)
         else:
             self._ledger.end(entry, DeliveryError, "was sent, and no answer tells what became of it", error)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from ._budget import Budget
 from ._entry import Place
+from ._errors import DeliverySuperseded
 from ._receipt import Outcome
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _FLYING: Final = Place.FLYING
 _DONE: Final = Place.DONE
+_SUPERSEDED: Final = Place.SUPERSEDED
 
 
 @final
@@ -78,6 +80,8 @@ class Ledger:
             record=entry.record,
         )
         failure.__cause__ = error or entry.error
+        if entry.versions is not None:
+            self._leave_versions(entry, error, is_unknown=is_unknown)
         if self._block is not None and entry.key is not None:
             self._block(entry)
         entry.place = _DONE
@@ -97,6 +101,27 @@ class Ledger:
             else:
                 self._tally.orphaned(entry)
         self._tally.failed(failure)
+
+    def _leave_versions(self, entry: Entry, error: BaseException | None, *, is_unknown: bool) -> None:
+        """Part an entry that ends from those that share its fate.
+
+        The cases: (1) it was superseded itself, and its own time is up: the newer goes on without it; (2) it was the
+        newest and may be written: what it superseded must not be sent after it, and never was; (3) it is not written:
+        the batcher puts the one before it in its place.
+        """
+        versions = entry.versions
+        assert versions is not None
+        if entry.place is _SUPERSEDED:
+            # The oldest one's time is up first. It keeps `versions`: it may stand for them in the batcher's queue.
+            assert versions[0] is entry
+            versions.popleft()
+            return
+        if is_unknown:
+            while versions[0] is not entry:
+                what = "was superseded by a newer record of its key, which may be written or not, and was never sent"
+                self.end(versions[0], DeliverySuperseded, what, error)
+        if len(versions) == 1:
+            entry.versions = None
 
     def disown(self, entry: Entry) -> None:
         """Let the observer have an outcome, now or later, that nobody else will take."""

@@ -111,7 +111,9 @@ class SinkStats:
         refusals: requests refused because of one record in them.
         sealed: requests by the reason for which they left.
         dead_letters, dead_letters_failed: letters handed on, and letters that could not be.
-        fill: records sent over what as many full batches hold, 0 to 1.
+        fill: records sent over what as many full batches hold, 0 to 1. `fill_bytes`: the same of bytes.
+        bytes_sent: what the requests carried, as the provider counts, repeats included.
+        superseded: delivered records in whose place a newer one of their key was sent; counted under `delivered` too.
     """
 
     pending_records: int = 0
@@ -135,6 +137,9 @@ class SinkStats:
     dead_letters: int = 0
     dead_letters_failed: int = 0
     fill: float = 0.0
+    fill_bytes: float = 0.0
+    bytes_sent: int = 0
+    superseded: int = 0
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

@@ -22,7 +22,12 @@ class Pace:
         # No request leaves before this time.
         self.free_at = float("-inf")
 
-    def spend(self, now: float, *, records: int, size: int) -> None:
+    @property
+    def counts_units(self) -> bool:
+        """Whether the rate has a word on units."""
+        return self._rate is not None and self._rate.units is not None
+
+    def spend(self, now: float, *, records: int, size: int, units: float = 0.0) -> None:
         """Note that a request leaves now."""
         rate = self._rate
         if rate is None:
@@ -31,5 +36,6 @@ class Pace:
             records / rate.records if rate.records else 0.0,
             1.0 / rate.requests if rate.requests else 0.0,
             size / rate.bytes if rate.bytes else 0.0,
+            units / rate.units if rate.units else 0.0,
         )
         self.free_at = max(self.free_at, now) + cost

@@ -95,14 +95,19 @@ class Rate:
     """The most that is sent a second, in each unit that is given; it applies to every attempt, first or repeated.
 
     Requests are spaced evenly, without bursts: one of n records holds the next back by n / `records` seconds.
+
+    Attributes:
+        records, requests, bytes: of these.
+        units: of the provider's own unit of throughput, where it has one: DynamoDB's write units.
     """
 
     records: float | None = None
     requests: float | None = None
     bytes: float | None = None
+    units: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("records", "requests", "bytes"):
+        for name in ("records", "requests", "bytes", "units"):
             value = getattr(self, name)
             if value is not None:
                 _require(_is_number(value) and value > 0, f"rate {name} ({value!r}) must be a number above 0")
@@ -121,6 +126,10 @@ class Limits:
             `Policy.order` says, and neither do two requests in flight.
         retry_unknown: what `Policy.on_unknown` means when it is not set: whether to send again what may be there
             already. True where that does no harm or where duplicates are the provider's own custom.
+        coalesce: whether a newer entry takes the place of an older one of its target and key that was never sent, so
+            that only the newest goes: right where a write makes those before it void. Needs `keys_repeat=False`,
+            and `Policy.on_failure="continue"`.
+        counts_units: whether `encode` tells each entry's `units`, so that there can be a `Rate.units`.
     """
 
     records: int | None = None
@@ -129,6 +138,11 @@ class Limits:
     default_bytes: int | None = None
     keys_repeat: bool = True
     retry_unknown: bool = True
+    coalesce: bool = False
+    counts_units: bool = False
+
+    def __post_init__(self) -> None:
+        _require(not (self.coalesce and self.keys_repeat), "coalesce=True needs keys_repeat=False")
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -153,7 +167,7 @@ class Policy:
             or `"block"` until `resume(key)`.
         on_unknown: an attempt without an answer: `"retry"` (at least once; may duplicate) or `"fail"` (the outcome
             is UNKNOWN). Default: the sink's own, see its page.
-        rate: a ceiling in records, requests or bytes a second.
+        rate: a ceiling in records, requests, bytes or the provider's units a second.
     """
 
     max_records: int | None = None
@@ -215,6 +229,7 @@ class Bounds:
     retries_unknown: bool
     keys_order: bool
     keys_repeat: bool
+    coalesces: bool
 
 
 def bounds_of(policy: Policy, limits: Limits, name: str) -> Bounds:
@@ -237,6 +252,14 @@ def bounds_of(policy: Policy, limits: Limits, name: str) -> Bounds:
         pending_bytes >= max_bytes,
         f"max_pending_bytes ({pending_bytes:,}) must have room for one batch of max_bytes ({max_bytes:,})",
     )
+    _require(
+        not limits.coalesce or policy.on_failure == "continue",
+        f'{name}: on_failure="block" stops a key at each record that fails, and coalesce leaves out all but the newest',
+    )
+    _require(
+        limits.counts_units or policy.rate is None or policy.rate.units is None,
+        f"{name} has no units of throughput: give the rate in records, requests or bytes",
+    )
     return Bounds(
         max_records=max_records,
         max_bytes=max_bytes,
@@ -246,6 +269,7 @@ def bounds_of(policy: Policy, limits: Limits, name: str) -> Bounds:
         retries_unknown=limits.retry_unknown if policy.on_unknown is None else policy.on_unknown == "retry",
         keys_order=policy.order == "key" or not limits.keys_repeat,
         keys_repeat=limits.keys_repeat,
+        coalesces=limits.coalesce,
     )
 
 

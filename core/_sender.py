@@ -158,7 +158,8 @@ class Sender:
             size += entry.size
         assert 0 < len(entries) <= self._bounds.max_records
         assert size <= self._bounds.max_bytes
-        self._pace.spend(now, records=len(entries), size=size)
+        units = sum(entry.units for entry in entries) if self._pace.counts_units else 0.0
+        self._pace.spend(now, records=len(entries), size=size, units=units)
         flight.sent_at = now
         flight.has_begun = flight.is_over_time = False
         flight.task = self._context.run(self._loop.create_task, self._write(flight, batch))

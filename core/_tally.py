@@ -30,6 +30,7 @@ class Tally:
         "_observer",
         "_sink",
         "abandoned",
+        "bytes_sent",
         "delivered",
         "not_written",
         "orphans",
@@ -38,6 +39,7 @@ class Tally:
         "requests",
         "retries",
         "sealed",
+        "superseded",
         "throttles",
         "unknown",
     )
@@ -52,6 +54,8 @@ class Tally:
         self.orphans = 0
         self.requests = 0
         self.records_sent = 0
+        self.bytes_sent = 0
+        self.superseded = 0
         self.retries = 0
         self.throttles = 0
         self.refusals = 0
@@ -61,6 +65,7 @@ class Tally:
         """A request is about to leave."""
         self.requests += 1
         self.records_sent += len(batch)
+        self.bytes_sent += size
         self.sealed[batch.reason] = self.sealed.get(batch.reason, 0) + 1
         if self._observer is not None:
             event = BatchSent(
@@ -144,6 +149,8 @@ class Tally:
             orphaned=self.orphans,
             requests=self.requests,
             records_sent=self.records_sent,
+            bytes_sent=self.bytes_sent,
+            superseded=self.superseded,
             retries=self.retries,
             throttles=self.throttles,
             refusals=self.refusals,

@@ -56,6 +56,7 @@ class Targets:
             max_records=self._bounds.max_records,
             max_bytes=self._bounds.max_bytes,
             keys_repeat=self._bounds.keys_repeat,
+            coalesces=self._bounds.coalesces,
         )
         return batcher
 

@@ -11,9 +11,15 @@ R = TypeVar("R")
 
 @dataclass(slots=True)
 class Delivered(Generic[R]):
-    """The provider acknowledged the entry; `receipt` goes to the caller. One instance may serve several entries."""
+    """The provider acknowledged the entry. One instance may serve several entries.
+
+    Attributes:
+        receipt: goes to the caller.
+        superseded: goes to the callers of those that it superseded, see `Limits.coalesce`; `None` for the same.
+    """
 
     receipt: R
+    superseded: R | None = None
 
 
 @dataclass(slots=True)
@@ -40,9 +46,15 @@ class Rejected:
 
 @dataclass(slots=True)
 class Unknown:
-    """The entry was sent and no answer tells what became of it."""
+    """The entry was sent and no answer tells what became of it.
+
+    Attributes:
+        error: what happened instead of an answer.
+        is_final: sending it again would not clear it up: its outcome is UNKNOWN, whatever `Policy.on_unknown` says.
+    """
 
     error: BaseException
+    is_final: bool = False
 
 
 Verdict = Delivered[R] | Retry | Rejected | Unknown

@@ -10,6 +10,7 @@ import io
 import ipaddress
 import re
 import socket
+import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -177,14 +178,19 @@ _GetsSession = Callable[[str | None], Awaitable[aiohttp.ClientSession]]
 class _StraightSession(AIOHTTPSession):
     """Refuses redirects: following one would show the session token to a host that nobody chose.
 
-    And it hands large bodies on as a stream: otherwise aiohttp warns of them, which is an error where warnings are.
+    It hands large bodies on as a stream: otherwise aiohttp warns of them, which is an error where warnings are. And it
+    checks the checksum that DynamoDB gives its answers, which botocore leaves to its own retries, and those are off.
     """
 
     async def send(self, request: Any) -> Any:  # the stubs name the types of another library
         body = request.body
         if isinstance(body, str | bytes) and len(body) > _LARGE_BYTES:
             request.body = io.BytesIO(body.encode() if isinstance(body, str) else body)
-        return await super().send(request)
+        response: Any = await super().send(request)
+        checksum = response.headers.get("x-amz-crc32")
+        if checksum is not None and checksum != str(zlib.crc32(await response.content)):
+            raise aiohttp.ClientPayloadError("the answer's checksum is not that of its body")
+        return response
 
     async def _get_session(self, proxy_url: str | None) -> aiohttp.ClientSession:
         # aiobotocore leaves aiohttp's redirects on, and this is the one place to reach its session.

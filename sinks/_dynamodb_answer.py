@@ -33,9 +33,12 @@ class DynamoDBReceipt(Receipt):
 
     Attributes:
         table_name: where.
+        superseded: with `coalesce=True`: a newer write of the same key took this one's place before it left, and that
+            one is done; this one never was.
     """
 
     table_name: str
+    superseded: bool = False
 
 
 def verdicts_of(
@@ -102,7 +105,21 @@ def _is_hot_key(left: set[object], sent: Mapping[object, str]) -> bool:
 
 
 def _delivered(entry: Entry) -> Delivered[DynamoDBReceipt]:
-    return Delivered(DynamoDBReceipt(attempts=entry.attempts, table_name=cast("Write", entry.payload).table))
+    table_name = cast("Write", entry.payload).table
+    receipt = DynamoDBReceipt(attempts=entry.attempts, table_name=table_name)
+    if entry.versions is None:
+        return Delivered(receipt)
+    superseded = DynamoDBReceipt(attempts=entry.attempts, table_name=table_name, superseded=True)
+    return Delivered(receipt, superseded=superseded)
+
+
+def consumed_capacity(answer: object) -> Iterator[tuple[str, float]]:
+    """Yield each table that the answer tells the consumed write units of, and how many."""
+    listed = answer.get("ConsumedCapacity") if is_mapping(answer) else None
+    for told in cast("list[object]", listed) if isinstance(listed, list) else ():
+        name, units = (told.get("TableName"), told.get("CapacityUnits")) if is_mapping(told) else (None, None)
+        if isinstance(name, str) and isinstance(units, (int, float)) and not isinstance(units, bool):
+            yield name, float(units)
 
 
 def _unprocessed(count: int, total: int) -> AwsError:

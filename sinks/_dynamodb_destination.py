@@ -24,7 +24,7 @@ from sinkwell.core import (
 
 from ._aws import AwsSettings, open_client, setup_problem
 from ._aws_verdicts import AWS_CODES, AwsError, Meaning, classify, codes, is_mapping
-from ._dynamodb_answer import DynamoDBReceipt, only_hot_keys, verdicts_of
+from ._dynamodb_answer import DynamoDBReceipt, consumed_capacity, only_hot_keys, verdicts_of
 from ._dynamodb_record import Delete, Put, Write, encode_delete, encode_put
 from ._dynamodb_table import Table, is_table_name
 
@@ -57,8 +57,13 @@ DYNAMODB_CODES = AWS_CODES | codes(
 class DynamoDBApi(Protocol):
     """The two calls the sink makes. A faster way to send replaces the client by offering the same."""
 
-    async def batch_write_item(self, *, RequestItems: Mapping[str, Sequence[object]]) -> object:  # noqa: N803 - AWS's names
-        """Send up to 25 writes."""
+    async def batch_write_item(
+        self,
+        *,
+        RequestItems: Mapping[str, Sequence[object]],  # noqa: N803 - AWS's names
+        ReturnConsumedCapacity: str = "NONE",  # noqa: N803 - AWS's names
+    ) -> object:
+        """Send up to 25 writes. The second argument is given only if the user asks for it."""
         ...
 
     async def describe_table(self, *, TableName: str) -> object:  # noqa: N803 - AWS's names
@@ -78,6 +83,8 @@ class DynamoDBDestination:
         policy: Policy,
         encode: Callable[[object], object] | None,
         floats: Floats,
+        coalesce: bool = False,
+        counts_capacity: bool = False,
     ) -> None:
         if isinstance(table_names, str):
             raise ConfigError("table_names must be a list of names, not one text")
@@ -98,9 +105,17 @@ class DynamoDBDestination:
         self._tables: dict[str, Table] = {}
         self._stack = AsyncExitStack()
         self._api: DynamoDBApi | None = None
+        # Write units that answers have told of, by table. An attempt without an answer has told of none.
+        self.consumed: dict[str, float] = {}
+        self._options = {"ReturnConsumedCapacity": "TOTAL"} if counts_capacity else {}
         self.name = f"dynamodb:{table_name.rpartition('/')[2]}"
         self.limits = Limits(
-            records=MAX_RECORDS, bytes=MAX_REQUEST_BYTES - _AROUND_REQUEST, keys_repeat=False, retry_unknown=True
+            records=MAX_RECORDS,
+            bytes=MAX_REQUEST_BYTES - _AROUND_REQUEST,
+            keys_repeat=False,
+            retry_unknown=True,
+            coalesce=coalesce,
+            counts_units=True,
         )
 
     def __repr__(self) -> str:
@@ -173,13 +188,15 @@ class DynamoDBDestination:
             request.setdefault(write.table, []).append(write.request)
         assert self._api is not None, "write comes after open"
         try:
-            answer = await self._api.batch_write_item(RequestItems=request)
+            answer = await self._api.batch_write_item(RequestItems=request, **self._options)
         except Exception as error:  # noqa: BLE001 - whatever a client raises, it is about these entries
             names = " and ".join(repr(name) for name in [*request][:3])
             verdict = classify(error, DYNAMODB_CODES, f"DynamoDB table {names}")
             if isinstance(verdict, Retry) and only_hot_keys(error):
                 verdict = Retry(verdict.error)
             return [verdict] * len(entries)
+        for name, units in consumed_capacity(answer):
+            self.consumed[name] = self.consumed.get(name, 0.0) + units
         return verdicts_of(answer, entries, self._tables)
 
     async def _send_parts(

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MAX_ITEM_BYTES = 409_600
 """400 KB as DynamoDB counts (BatchWriteItem, API reference, November 2026): an item of exactly so many is taken."""
 
+UNIT_BYTES = 1_024
+"""A write unit is for so many bytes of an item, begun ("Read/write capacity", developer guide, November 2026)."""
+
 # What a write's JSON has around its item, and around the list of its table.
 _AROUND_WRITE = len('{"DeleteRequest": {"Key": }}, ')
 _AROUND_TABLE = len(": [], ")
@@ -80,7 +83,8 @@ def encode_put(put: Put, table: Table, floats: Floats) -> Encoded:
         )
     key = table.key_of(item)
     table.check_indexes(item)
-    return Encoded(Write(table.name, "PutRequest", {"PutRequest": {"Item": item}}), _wire(encoder, table), key)
+    write = Write(table.name, "PutRequest", {"PutRequest": {"Item": item}})
+    return Encoded(write, _wire(encoder, table), key, units=-(-encoder.counted // UNIT_BYTES))
 
 
 def encode_delete(delete: Delete, table: Table, floats: Floats) -> Encoded:

@@ -57,6 +57,7 @@ class PolicySettings(BaseSettings):
     rate_records: float | None = None
     rate_requests: float | None = None
     rate_bytes: float | None = None
+    rate_units: float | None = None
 
     @classmethod
     def load(cls, env_file: str | Path | None = ".env", **given: object) -> Self:

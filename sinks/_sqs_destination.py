@@ -11,25 +11,29 @@ from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 from sinkwell.core import (
     Batch,
     ConfigError,
+    Delivered,
     Encoded,
+    Entry,
     InvalidRecord,
     Limits,
     Policy,
     Receipt,
     Retry,
+    Unknown,
     Verdict,
 )
 
 from ._aws import AwsSettings, open_client, setup_problem
 from ._aws_batch import before_sending, converted, entry_verdict, retries_too_long
-from ._aws_verdicts import AWS_CODES, AwsError, Meaning, classify, codes, entries_named
+from ._aws_verdicts import AWS_CODES, AwsError, Meaning, classify, codes, entries_named, short
+from ._sqs_digest import first_difference
 from ._sqs_message import (
     MAX_BATCH_BYTES,
     Queue,
     SqsMessage,
-    choose_deduplication_id,
     encode_body,
     encode_message,
+    leave_deduplication_to_queue,
 )
 
 if TYPE_CHECKING:
@@ -91,10 +95,12 @@ class SqsDestination:
         policy: Policy,
         encode: Callable[[object], object],
         strict_order: bool,
+        fair_queues: bool = False,
     ) -> None:
         self._settings = settings
         self._policy = policy
         self._encode = encode
+        self._fair_queues = fair_queues
         # The target of a message that names none.
         self._queue = _named(queue_url, ConfigError)
         # Every queue whose attributes were read. Others are read by the first write to them.
@@ -147,7 +153,7 @@ class SqsDestination:
             queue = self._queues.get(message.queue_url) or _named(message.queue_url, InvalidRecord)
             if problem := self._retries_too_long(queue):
                 raise InvalidRecord(problem)
-        return encode_message(message, queue)
+        return encode_message(message, queue, fair_queues=self._fair_queues)
 
     async def write(self, batch: Batch, /) -> list[Verdict[SqsReceipt]]:
         """Send one request.
@@ -167,7 +173,7 @@ class SqsDestination:
                 return [before_sending(error, SQS_CODES, Queue.unread(url))] * len(batch)
         entries: list[dict[str, object]] = []
         for index, payload in enumerate(batch.payloads):
-            choose_deduplication_id(payload, queue)
+            leave_deduplication_to_queue(payload, queue)
             entries.append({"Id": str(index), **payload})
         assert self._api is not None, "write comes after open"
         try:
@@ -175,10 +181,7 @@ class SqsDestination:
         except Exception as error:  # noqa: BLE001 - whatever a client raises, it is about these entries
             return [classify(error, SQS_CODES, str(queue))] * len(batch)
         said = entries_named(answer, len(batch))
-        return [
-            entry_verdict(item, SQS_CODES, queue, partial(_receipt, entry.attempts))
-            for item, entry in zip(said, batch.entries, strict=True)
-        ]
+        return [_verdict(item, entry, queue) for item, entry in zip(said, batch.entries, strict=True)]
 
     async def aclose(self) -> None:
         """Close the client and its connections."""
@@ -216,3 +219,19 @@ def _named(queue_url: object, error: type[ConfigError | InvalidRecord]) -> Queue
 
 def _receipt(attempts: int, message_id: str, sequence_number: str | None) -> SqsReceipt:
     return SqsReceipt(message_id=message_id, sequence_number=sequence_number, attempts=attempts)
+
+
+def _verdict(item: Mapping[str, object] | None, entry: Entry, queue: Queue) -> Verdict[SqsReceipt]:
+    """Judge one entry by what the answer says of it, and by whether what SQS has stored is what was sent."""
+    verdict = entry_verdict(item, SQS_CODES, queue, partial(_receipt, entry.attempts))
+    digest = first_difference(entry.payload, item) if item is not None and isinstance(verdict, Delivered) else None
+    if digest is None:
+        return verdict
+    # No receipt, for what was sent may not be there; and not again, for either the message or the answer was spoilt on
+    # the way: in the one case there would be another spoilt copy, in the other a duplicate, and a FIFO queue would take
+    # the second for the first and acknowledge it.
+    message_id = short(item.get("MessageId")) if item is not None else ""
+    said = AwsError(
+        f"{queue} has stored message {message_id}, and its {digest} is not of what was sent", code="WrongDigest"
+    )
+    return Unknown(said, is_final=True)

@@ -26,6 +26,8 @@ MAX_DELAY = 900
 
 # A negated class also catches lone surrogates, which no server could be sent.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# AWS X-Ray developer guide, "Tracing header": fields in any order, of which Root is the trace.
+_TRACE_HEADER = re.compile(r"(?:[!-:<-~]+;)*Root=1-[0-9a-f]{8}-[0-9a-f]{24}(?:;[!-:<-~]+)*;?", re.IGNORECASE | re.ASCII)
 
 
 class SqsAttribute(MessageAttribute):
@@ -42,10 +44,12 @@ class SqsMessage:
         body: the text.
         attributes: up to ten, by name; a `str` is sent as String, a number as Number, `bytes` as Binary.
         delay_seconds: 0 to 900; until then no consumer sees it. Standard queues only.
-        group_id: FIFO queues only, which need it: messages of one group keep their order.
+        group_id: FIFO queues need it: messages of one group keep their order. On a standard queue, with
+            `fair_queues=True`: the tenant, none of which may hold back the others; there it keeps no order.
         deduplication_id: FIFO queues only; a second message with the same id within five minutes is taken and dropped.
             Without one, each message gets its own, unless the queue makes one of the body.
         queue_url: another queue than the sink's, in the same region.
+        trace_header: of AWS X-Ray, `Root=1-...;Parent=...;Sampled=1`. It is not counted in the message's size.
     """
 
     body: str
@@ -54,6 +58,13 @@ class SqsMessage:
     group_id: str | None = None
     deduplication_id: str | None = None
     queue_url: str | None = None
+    trace_header: str | None = None
+
+
+class ChosenId(str):
+    """A deduplication id that no caller gave."""
+
+    __slots__ = ()
 
 
 @dataclass(slots=True, frozen=True)
@@ -113,7 +124,7 @@ def encode_body(body: str, queue: Queue) -> Encoded:
     return Encoded({"MessageBody": body}, size, None, queue.url)
 
 
-def encode_message(message: SqsMessage, queue: Queue) -> Encoded:
+def encode_message(message: SqsMessage, queue: Queue, *, fair_queues: bool = False) -> Encoded:
     """Check and count a message, and choose its deduplication id if it needs one.
 
     Raises:
@@ -128,17 +139,20 @@ def encode_message(message: SqsMessage, queue: Queue) -> Encoded:
         size += attributes_size
     if size > queue.max_message_bytes:
         raise _too_large(size, queue)
+    if message.trace_header is not None:
+        header = {"DataType": "String", "StringValue": _checked_trace_header(message.trace_header, queue)}
+        payload["MessageSystemAttributes"] = {"AWSTraceHeader": header}
     if queue.is_fifo:
         payload |= _fifo_fields(message, queue)
         return Encoded(payload, size, message.group_id, queue.url)
-    payload |= _standard_fields(message, queue)
+    payload |= _standard_fields(message, queue, fair_queues=fair_queues)
     return Encoded(payload, size, None, queue.url)
 
 
-def choose_deduplication_id(payload: dict[str, object], queue: Queue) -> None:
-    """Give a message of a FIFO queue an id that stays the same however often the message is sent."""
-    if queue.is_fifo and not queue.makes_deduplication_ids:
-        payload.setdefault("MessageDeduplicationId", uuid4().hex)
+def leave_deduplication_to_queue(payload: dict[str, object], queue: Queue) -> None:
+    """Take back the id that was chosen before it was known that the queue makes ids of its own."""
+    if queue.makes_deduplication_ids and isinstance(payload.get("MessageDeduplicationId"), ChosenId):
+        del payload["MessageDeduplicationId"]
 
 
 def _fifo_fields(message: SqsMessage, queue: Queue) -> dict[str, object]:
@@ -149,16 +163,26 @@ def _fifo_fields(message: SqsMessage, queue: Queue) -> dict[str, object]:
     fields: dict[str, object] = {"MessageGroupId": checked_id(message.group_id, "group_id", queue)}
     if message.deduplication_id is not None:
         fields["MessageDeduplicationId"] = checked_id(message.deduplication_id, "deduplication_id", queue)
-    if queue.is_known:
-        choose_deduplication_id(fields, queue)
+    elif not queue.makes_deduplication_ids:
+        # The same however often the message is sent, so that SQS has it once.
+        fields["MessageDeduplicationId"] = ChosenId(uuid4().hex)
     return fields
 
 
-def _standard_fields(message: SqsMessage, queue: Queue) -> dict[str, object]:
-    for name, value in (("group_id", message.group_id), ("deduplication_id", message.deduplication_id)):
-        if value is not None:
-            raise InvalidRecord(f"{queue} is not FIFO: leave {name} out, or send to a FIFO queue")
-    return {} if message.delay_seconds is None else {"DelaySeconds": _checked_delay(message.delay_seconds, queue)}
+def _standard_fields(message: SqsMessage, queue: Queue, *, fair_queues: bool) -> dict[str, object]:
+    fields: dict[str, object] = {}
+    if message.deduplication_id is not None:
+        raise InvalidRecord(f"{queue} is not FIFO: leave deduplication_id out, or send to a FIFO queue")
+    if message.group_id is not None:
+        if not fair_queues:
+            raise InvalidRecord(
+                f"{queue} is not FIFO: leave group_id out, or send to a FIFO queue; if fair queues are what you want, "
+                "which SQS bills higher, pass fair_queues=True"
+            )
+        fields["MessageGroupId"] = checked_id(message.group_id, "group_id", queue)
+    if message.delay_seconds is not None:
+        fields["DelaySeconds"] = _checked_delay(message.delay_seconds, queue)
+    return fields
 
 
 # What a caller gave is `object` below: annotations bind nobody, and SQS would refuse ten messages for one.
@@ -167,6 +191,15 @@ def _standard_fields(message: SqsMessage, queue: Queue) -> dict[str, object]:
 def _checked_delay(value: object, queue: Queue) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_DELAY:
         raise InvalidRecord(f"delay_seconds for {queue} must be a whole number from 0 to {MAX_DELAY}")
+    return value
+
+
+def _checked_trace_header(value: object, queue: Queue) -> str:
+    if not isinstance(value, str) or not _TRACE_HEADER.fullmatch(value):
+        raise InvalidRecord(
+            f"trace_header for {queue} must be an X-Ray header: Root=1-<8 hex digits>-<24 hex digits>, and what else "
+            "there is after a semicolon"
+        )
     return value
 
 

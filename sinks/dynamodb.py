@@ -5,9 +5,10 @@ One sink serves one table, or several of one region in the same requests. See do
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Self
 
-from sinkwell.core import Policy, Sink
+from sinkwell.core import Policy, Sink, SinkStats
 
 from ._extras import needs_extra
 
@@ -31,7 +32,19 @@ if TYPE_CHECKING:
 
     from sinkwell.core import DeadLetterTarget, Observer
 
-__all__ = ["AwsError", "AwsSession", "Delete", "DynamoDBReceipt", "DynamoDBSink", "Floats", "Put"]
+__all__ = ["AwsError", "AwsSession", "Delete", "DynamoDBReceipt", "DynamoDBSink", "DynamoDBStats", "Floats", "Put"]
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class DynamoDBStats(SinkStats):
+    """A snapshot of a DynamoDB sink.
+
+    Attributes:
+        consumed_capacity: with `consumed_capacity=True`: write units that DynamoDB has told of, by table, those of its
+            indexes included. What an unanswered request consumed is not known.
+    """
+
+    consumed_capacity: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 class DynamoDBSink(Sink[object, DynamoDBReceipt]):
@@ -63,7 +76,13 @@ class DynamoDBSink(Sink[object, DynamoDBReceipt]):
         floats: what becomes of a `float`, which DynamoDB has no type for. `"refuse"` refuses the record; `"decimal"`
             writes the shortest decimal that reads back as the same float.
 
-        policy: limits, timing, concurrency, retries.
+        coalesce: let a newer write of a key take the place of an older one that has not left yet, so that only the
+            newest goes; the older one's receipt says `superseded`. One that was sent before is never left out.
+
+        consumed_capacity: ask for the write units that each request consumed, and sum them up by table in `stats()`.
+
+        policy: limits, timing, concurrency, retries. `Rate(units=...)` is in write units a second: one for each KiB
+            that an item begins, one for a delete.
 
         dead_letter: gets what ended without a receipt.
 
@@ -84,6 +103,8 @@ class DynamoDBSink(Sink[object, DynamoDBReceipt]):
         allow_http: bool = False,
         encode: Callable[[object], Mapping[str, Any] | Put | Delete] | None = None,
         floats: Floats = "refuse",
+        coalesce: bool = False,
+        consumed_capacity: bool = False,
         policy: Policy | None = None,
         dead_letter: DeadLetterTarget | None = None,
         observer: Observer | None = None,
@@ -93,8 +114,16 @@ class DynamoDBSink(Sink[object, DynamoDBReceipt]):
             session=session, endpoint_url=endpoint_url, region_name=region_name, allow_http=allow_http
         )
         destination = DynamoDBDestination(
-            table_name, table_names=table_names, settings=settings, policy=policy, encode=encode, floats=floats
+            table_name,
+            table_names=table_names,
+            settings=settings,
+            policy=policy,
+            encode=encode,
+            floats=floats,
+            coalesce=coalesce,
+            counts_capacity=consumed_capacity,
         )
+        self._consumed = destination.consumed
         super().__init__(destination, policy, dead_letter=dead_letter, observer=observer)
         self._keys = destination.key_types
 
@@ -106,6 +135,12 @@ class DynamoDBSink(Sink[object, DynamoDBReceipt]):
             SinkClosed: the sink was not opened yet.
         """
         return self._keys()
+
+    def stats(self) -> DynamoDBStats:
+        """Return a snapshot of what is pending and what has happened so far; after close, the last one."""
+        stats = super().stats()
+        told = {each.name: getattr(stats, each.name) for each in fields(SinkStats)}
+        return DynamoDBStats(**told, consumed_capacity=dict(self._consumed))
 
     @classmethod
     def from_env(cls, env_file: str | Path | None = ".env") -> Self:
@@ -122,6 +157,8 @@ class DynamoDBSink(Sink[object, DynamoDBReceipt]):
             region_name=settings.region_name,
             allow_http=settings.allow_http,
             floats=settings.floats,
+            coalesce=settings.coalesce,
+            consumed_capacity=settings.consumed_capacity,
             policy=settings.policy(),
         )
 
@@ -139,3 +176,5 @@ class DynamoDBSettings(PolicySettings, env_prefix="SINKWELL_DYNAMODB_"):
     region_name: str | None = None
     allow_http: bool = False
     floats: Floats = "refuse"
+    coalesce: bool = False
+    consumed_capacity: bool = False

@@ -58,6 +58,9 @@ class SqsSink(Sink[object, SqsReceipt]):
             takes only a part of a batch. `False` lets a group fill a batch; a message that SQS refuses for the moment
             then arrives after those that followed it.
 
+        fair_queues: take a `group_id` for standard queues, as SQS's fair queues do: it names the tenant, so that one
+            with a backlog doesn't hold back the others. SQS bills these messages higher.
+
         policy: limits, timing, concurrency, retries. For FIFO queues `delivery_timeout` must stay below 290 seconds.
 
         dead_letter: gets what ended without a receipt.
@@ -78,6 +81,7 @@ class SqsSink(Sink[object, SqsReceipt]):
         allow_http: bool = False,
         encode: Callable[[object], str | SqsMessage] | None = None,
         strict_order: bool = True,
+        fair_queues: bool = False,
         policy: Policy | None = None,
         dead_letter: DeadLetterTarget | None = None,
         observer: Observer | None = None,
@@ -91,7 +95,12 @@ class SqsSink(Sink[object, SqsReceipt]):
             allow_http=allow_http,
         )
         destination = SqsDestination(
-            queue_url, settings=settings, policy=policy, encode=encode or json_text, strict_order=strict_order
+            queue_url,
+            settings=settings,
+            policy=policy,
+            encode=encode or json_text,
+            strict_order=strict_order,
+            fair_queues=fair_queues,
         )
         super().__init__(destination, policy, dead_letter=dead_letter, observer=observer)
 
@@ -109,6 +118,7 @@ class SqsSink(Sink[object, SqsReceipt]):
             region_name=settings.region_name,
             allow_http=settings.allow_http,
             strict_order=settings.strict_order,
+            fair_queues=settings.fair_queues,
             policy=settings.policy(),
         )
 
@@ -121,3 +131,4 @@ class SqsSettings(PolicySettings, env_prefix="SINKWELL_SQS_"):
     region_name: str | None = None
     allow_http: bool = False
     strict_order: bool = True
+    fair_queues: bool = False

@@ -85,3 +85,25 @@ async def test_a_missing_table_and_anothers_option_are_told_in_one_sentence(
     assert "--queue-url is for --sink sqs, and not for dynamodb" in ended.errors
     ended = await command.run("pipe", "-", "--sink", "dynamodb", stdin="{}")
     assert "--table-name (or SINKWELL_DYNAMODB_TABLE_NAME) is not set" in ended.errors
+
+
+async def test_what_only_the_environment_can_set_reaches_the_sink_too(
+    command: Command, aws: AwsEndpoint, table: tuple[str, ...]
+) -> None:
+    command.env |= {"SINKWELL_DYNAMODB_COALESCE": "true", "SINKWELL_DYNAMODB_CONSUMED_CAPACITY": "true"}
+    lines = "\n".join(f'{{"device": "d", "at": 1, "n": {n}}}' for n in range(200))
+    ended = await command.run("pipe", "-", *table, stdin=lines)
+    assert ended.code == 0, ended.errors
+    assert len(aws.dynamodb.writes("events")) < 20
+    assert items(aws)[0]["n"] == {"N": "199"}
+    assert aws.requests(BATCH)[0].document["ReturnConsumedCapacity"] == "TOTAL"
+
+
+async def test_a_rate_in_write_units_holds_a_bulk_load_back(
+    command: Command, aws: AwsEndpoint, table: tuple[str, ...]
+) -> None:
+    lines = "\n".join(f'{{"device": "d", "at": {n}, "pad": "{"x" * 1_500}"}}' for n in range(75))
+    ended = await command.run("pipe", "-", *table, "--rate-units", "100", stdin=lines)
+    assert ended.code == 0, ended.errors
+    assert float(ended.figure("seconds")) >= 1.0
+    assert len(items(aws)) == 75

@@ -100,3 +100,11 @@ async def test_records_that_run_out_of_attempts_are_dead_and_say_how_many(
     await command.run("pipe", "-", *queue, "--max-attempts", "2", "--dead-letters", "dead.ndjson", stdin="1\n")
     (letter,) = command.letters()
     assert (letter["attempts"], letter["reason"] in ("expired", "unknown")) == (2, True)
+
+
+async def test_fair_queues_take_their_tenant_from_a_field(command: Command, aws: AwsEndpoint, queue: Queue) -> None:
+    command.env["SINKWELL_SQS_FAIR_QUEUES"] = "true"
+    ended = await command.run("pipe", "-", *queue, "--group-id-field", "user", stdin='{"user": "a"}\n{"user": "b"}')
+    assert ended.code == 0, ended.errors
+    url = aws.requests(SEND)[0].document["QueueUrl"]
+    assert sorted(str(message.group_id) for message in aws.sqs.messages(url)) == ["a", "b"]

@@ -153,7 +153,15 @@ async def test_what_was_counted_is_still_told_after_close(open_sink: OpenSink, p
     (await provider.request()).answer(REJECTED)
     await sink.close()
     assert sink.stats() == SinkStats(
-        not_written=1, requests=1, records_sent=1, sealed={"idle": 1}, dead_letters=1, fill=0.1, concurrency=8
+        not_written=1,
+        requests=1,
+        records_sent=1,
+        sealed={"idle": 1},
+        dead_letters=1,
+        fill=0.1,
+        concurrency=8,
+        bytes_sent=1,
+        fill_bytes=1 / (16 * 1024 * 1024),
     )
 
 

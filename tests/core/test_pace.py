@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sinkwell.core import Backoff, Policy, Rate
+from sinkwell.core import Backoff, ConfigError, Encoded, Limits, Policy, Rate, Sink
 from sinkwell.core._pace import Pace
 from tests.core.scripted import RETRY, Scripted, tick
 
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
         (Rate(records=10), 100.5),
         (Rate(requests=4), 100.25),
         (Rate(bytes=1_000), 102),
-        (Rate(records=10, requests=4, bytes=1_000), 102),
+        (Rate(units=4), 107.5),
+        (Rate(records=10, requests=4, bytes=1_000, units=4), 107.5),
     ],
 )
 def test_a_request_holds_the_next_back_by_what_it_cost_in_the_dearest_unit(rate: Rate | None, seconds: float) -> None:
     pace = Pace(rate)
-    pace.spend(100, records=5, size=2_000)
+    pace.spend(100, records=5, size=2_000, units=30)
     assert pace.free_at == seconds
 
 
@@ -50,6 +51,25 @@ async def test_a_batch_of_many_records_holds_the_next_back_longer(open_sink: Ope
     sink = await open_sink(provider, Policy(rate=Rate(records=2)))
     await sink.put_many(str(number) for number in range(25))
     assert [request.sent_at for request in provider.requests] == [0, 5, 10]
+
+
+async def test_a_rate_in_units_goes_by_what_each_record_costs(open_sink: OpenSink) -> None:
+    provider = Scripted(limits=Limits(records=2, counts_units=True), answers_at_once=True)
+    encode = provider.encode
+    provider.encode = lambda record: _costing(encode(record))  # type: ignore[method-assign]
+    sink = await open_sink(provider, Policy(rate=Rate(units=10)))
+    await sink.put_many(["5", "15", "1", "1", "30"])
+    assert [request.sent_at for request in provider.requests] == pytest.approx([0, 2, 2.2])
+
+
+def _costing(entry: Encoded) -> Encoded:
+    entry.units = int(entry.payload)
+    return entry
+
+
+def test_a_rate_in_units_is_refused_where_there_are_none(provider: Scripted) -> None:
+    with pytest.raises(ConfigError, match="scripted has no units of throughput"):
+        Sink(provider, Policy(rate=Rate(units=10)))
 
 
 async def test_repeats_count_too(open_sink: OpenSink, provider: Scripted) -> None:

@@ -39,6 +39,18 @@ def test_the_predict_example_calls_the_model_with_full_lists_and_fails_the_bad_i
     assert run_example("predict").startswith("300 requests, 2 calls of the model")
 
 
+def test_the_bulk_load_stays_under_its_tables_capacity() -> None:
+    assert run_example("dynamodb_bulk_load").startswith("2,000 items are there, 0 are not; 2,400 write units in ")
+
+
+def test_the_fastapi_service_answers_for_what_is_in_the_queue() -> None:
+    assert run_example("fastapi_sqs").startswith("300 orders accepted and in the queue, 2 refused")
+
+
+def test_the_lambda_function_leaves_nothing_to_the_freeze() -> None:
+    assert run_example("lambda_handler").count(" 0 left to the freeze") == 3
+
+
 def test_every_example_is_run_by_a_test_here() -> None:
     tested = set(re.findall(r'run_example\("(\w+)"', Path(__file__).read_text()))
 

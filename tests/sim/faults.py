@@ -26,6 +26,10 @@ class TooLarge(Exception):
     """By the provider's own count, a request holds more bytes than it may."""
 
 
+class Superseded(Receipt):
+    """The receipt of a record in whose place a newer one was delivered."""
+
+
 class NotAnException(BaseException):
     """Some clients raise what `except Exception` does not catch."""
 
@@ -154,7 +158,7 @@ class SimDestination:
         self._oracle.offered(record)
         if record.size != record.true_size:
             self._oracle.rare(f"a size was estimated too {'low' if record.size < record.true_size else 'high'}")
-        return Encoded(record.payload, record.size, record.key, record.target)
+        return Encoded(record.payload, record.size, record.key, record.target, record.units)
 
     async def write(self, batch: Batch) -> Sequence[Any]:
         """Answer as drawn; the oracle hears of every answer first."""
@@ -274,10 +278,12 @@ class SimDestination:
             elif self._happens(faults.unknown):
                 if self._happens(0.5):
                     self._write(batch, (index,), request)
-                verdicts.append(Unknown(ProviderError("nobody knows")))
+                is_final = self._oracle.scenario.has_final_doubts and entry.record.id % 2 == 0
+                verdicts.append(Unknown(ProviderError("nobody knows"), is_final=is_final))
             else:
                 self._write(batch, (index,), request)
-                verdicts.append(Delivered(Receipt(attempts=entry.attempts)))
+                receipt, superseded = Receipt(attempts=entry.attempts), Superseded(attempts=entry.attempts)
+                verdicts.append(Delivered(receipt, superseded=superseded))
         return verdicts
 
     def _wrong(self, verdicts: list[Any]) -> Any:

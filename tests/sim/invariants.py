@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from sinkwell.core import DeliveryError, Outcome, Receipt
 from sinkwell.core._entry import Place
+from sinkwell.core._lane import newest
 
 from .breach import EPSILON, describe
+from .faults import Superseded
 from .oracle import OpenLog, Oracle
 
 if TYPE_CHECKING:
@@ -129,7 +131,7 @@ class Watch:
             reason = "the sink is closing"
         elif self.budget.waiting:
             reason = "callers wait for room"
-        elif any(entry.epoch <= flush.epoch for flush in self.ledger.flushes for entry in entries):
+        elif any(_epoch(entry) <= flush.epoch for flush in self.ledger.flushes for entry in entries):
             reason = "it is being flushed"
         timer = batcher.linger_timer
         if reason and self._is_armed(timer) and timer.when() <= due:
@@ -169,7 +171,7 @@ class Watch:
         for target, batcher in self.targets.batchers.items():
             ready = [
                 entry
-                for head in batcher._ready
+                for head in map(newest, batcher._ready)
                 for entry in (head, *(head.lane.entries if repeat and head.lane else ()))
             ]
             counted = (batcher.ready_records, batcher.ready_bytes, batcher.in_flight)
@@ -227,6 +229,11 @@ class Watch:
         newest.task.cancel()
 
 
+def _epoch(entry: Any) -> int:
+    """The epoch of the oldest record that waits for this one's turn."""
+    return entry.versions[0].epoch if entry.versions else entry.epoch
+
+
 def at_the_end(oracle: Oracle, sink: Sink[Any, Any], report: Any, watch: Watch) -> None:
     """Check what must hold when everything is over."""
     _records(oracle)
@@ -255,7 +262,8 @@ def _records(oracle: Oracle) -> None:
             oracle.breach("I1", f"record {record.id} has no outcome")
             continue
         outcome = record.entry.outcome
-        if isinstance(outcome, Receipt) and record not in written:
+        newer = record.superseded_by if isinstance(outcome, Superseded) else record
+        if isinstance(outcome, Receipt) and newer not in written:
             oracle.breach("I2", f"record {record.id} has a receipt, and the provider does not have it")
         if isinstance(outcome, DeliveryError) and outcome.outcome is Outcome.NOT_WRITTEN and record in written:
             oracle.breach("I3", f"record {record.id} is NOT_WRITTEN, and the provider has it")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sinkwell.core import DeliveryError, Outcome, Receipt
 
 from .breach import EPSILON, describe
+from .faults import Superseded
 from .rare import RARE
 from .requests import Requests
 
@@ -194,7 +195,9 @@ class Oracle:
             )
         if isinstance(outcome, Receipt):
             self.number_ended["delivered"] += 1
-            if not record.attempts or record.attempts[-1].end != "D":
+            if isinstance(outcome, Superseded):
+                self._superseded(record, outcome)
+            elif not record.attempts or record.attempts[-1].end != "D":
                 self.breach("I2", f"record {record.id} has a receipt that nobody gave it")
             elif outcome.attempts != record.attempts[-1].number:
                 self.breach("I15", f"record {record.id}: its receipt counts {outcome.attempts} attempts")
@@ -204,6 +207,19 @@ class Oracle:
             self._failed(record, outcome)
         else:
             self.breach("I1", f"record {record.id} ended with {outcome!r}")
+
+    @staticmethod
+    def _is_in_doubt(newer: Record | None) -> bool:
+        return newer is not None and any(attempt.end in ("U", "") for attempt in newer.attempts)
+
+    def _superseded(self, record: Record, receipt: Receipt) -> None:
+        """I2: it was never sent, and a newer one of its key was delivered in its place."""
+        newer = record.superseded_by
+        if newer is None or newer.attempts[-1].end != "D" or newer.attempts[-1].number != receipt.attempts:
+            self.breach("I2", f"record {record.id} has a receipt, and no newer record was delivered in its place")
+        if any(attempt.end != "B" for attempt in record.attempts):
+            self.breach("I2", f"record {record.id} was sent, and is told superseded")
+        self.rare("a superseded record was told so")
 
     def _failed(self, record: Record, failure: DeliveryError) -> None:
         self.number_ended[failure.outcome.value] += 1
@@ -226,6 +242,8 @@ class Oracle:
             self.breach("I2", f"record {record.id} was delivered, and ended {failure.reason}")
         if is_culprit and not record.is_bad and not record.is_suspect:
             self.breach("I15", f"record {record.id} was rejected, though neither it nor an answer was bad ({ends})")
+        if failure.reason == "superseded" and not self._is_in_doubt(record.superseded_by):
+            self.breach("I15", f"record {record.id} was given up for a newer one, whose fate is not unknown")
         charged = sum(end != "B" for end in ends) + (is_culprit or record.is_launched)
         if failure.attempts != charged and not is_cut_off:
             self.breach(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sinkwell.core import Delivered, DeliveryError, Rejected, Retry
+from sinkwell.core import Delivered, DeliveryError, Outcome, Rejected, Retry, Unknown
 
 from .breach import EPSILON
 from .faults import TooLarge
@@ -75,7 +75,7 @@ class Requests:
             oracle.breach("I7", f"request {number} carries {len(records)} records of {size} bytes")
         if self._in_flight > oracle.most_in_flight:
             oracle.breach("I9", f"{self._in_flight} requests are in flight, {oracle.most_in_flight} allowed")
-        self._paced(number, now, len(records), size)
+        self._paced(number, now, records, size)
         if oracle.is_closed:
             oracle.breach("I13", f"request {number} began after close had returned")
         if oracle.is_abandoning():
@@ -94,7 +94,7 @@ class Requests:
             self._isolating(records[0], number)
         return number
 
-    def _paced(self, number: int, now: float, records: int, size: int) -> None:
+    def _paced(self, number: int, now: float, records: list[Record], size: int) -> None:
         rate = self._oracle.policy.rate
         if rate is None:
             return
@@ -104,9 +104,10 @@ class Requests:
                 "I15", f"request {number} leaves {self._free_at - now:.6f} s sooner than the rate allows"
             )
         costs = (
-            records / rate.records if rate.records else 0.0,
+            len(records) / rate.records if rate.records else 0.0,
             1 / rate.requests if rate.requests else 0.0,
             size / rate.bytes if rate.bytes else 0.0,
+            sum(record.units for record in records) / rate.units if rate.units else 0.0,
         )
         if self._free_at > now + EPSILON or self.made > 1:
             self._oracle.rare("requests went at a rate")
@@ -120,6 +121,9 @@ class Requests:
             if lane in self._oracle.blocked and not any(record.is_launched for record in records):
                 self._oracle.breach("I6", f"request {number} carries key {lane[1]}, which is blocked")
         for lane in dict.fromkeys(lanes):
+            if self._oracle.scenario.limits.coalesce:
+                self._goes_in_place(number, next(record for record in records if self._oracle.lane_of(record) == lane))
+                continue
             going = [record for record in records if self._oracle.lane_of(record) == lane and record.ended_at is None]
             first = list(islice(self._oracle.open_of[lane], len(going)))
             if going != first:
@@ -133,6 +137,28 @@ class Requests:
             if not self._oracle.scenario.limits.keys_repeat:
                 self._oracle.breach("I7", f"request {number} carries a key twice, which the provider does not take")
         self._keys_in_flight.update(lanes)
+
+    def _goes_in_place(self, number: int, record: Record) -> None:
+        """I6: where newer records take the place of older ones, those that were sent are left alone.
+
+        And what was left out goes only when it is sure that the newer one is not written.
+        """
+        newer = record.superseded_by
+        if newer is not None:
+            outcome = None if newer.entry is None else newer.entry.outcome
+            if not isinstance(outcome, DeliveryError) or outcome.outcome is not Outcome.NOT_WRITTEN:
+                self._oracle.breach("I6", f"request {number} carries record {record.id} after {newer.id}, a newer one")
+            self._oracle.rare("a superseded record went back to its place")
+            record.superseded_by = None
+        lane = self._oracle.lane_of(record)
+        assert lane is not None
+        for older in self._oracle.open_of[lane]:
+            if older.accepted_number >= record.accepted_number:
+                break
+            if any(attempt.end != "B" for attempt in older.attempts):
+                self._oracle.breach("I6", f"request {number} carries {record.id} before {older.id}, which was sent")
+            older.superseded_by = record
+            self._oracle.rare("a newer record took the place of an older one")
 
     def _sent_again(self, record: Record, number: int, now: float, *, leads: bool) -> None:
         if record.payload != record.entry.payload or record.entry.target != record.target:
@@ -148,6 +174,8 @@ class Requests:
                 self._oracle.breach(
                     "I15", f"record {record.id} was sent again, though on_unknown says that it must not"
                 )
+            if last.is_final:
+                self._oracle.breach("I15", f"record {record.id} was sent again after a final doubt")
             if last.end not in ("R", "U", "B"):
                 self._oracle.breach("I15", f"record {record.id} was sent again after {last.end or 'no answer yet'}")
             # Who resumes a lane by hand lets its head go at once.
@@ -201,6 +229,9 @@ class Requests:
         kinds = {Delivered: "D", Retry: "R", Rejected: "X"}
         self._landed(batch, number, "".join(kinds.get(type(verdict), "U") for verdict in answer))
         for record, verdict in zip(self._oracle.records_of(batch), answer, strict=True):
+            if isinstance(verdict, Unknown) and verdict.is_final:
+                record.attempts[-1].is_final = True
+                self._oracle.rare("a doubt was final")
             if isinstance(verdict, Retry) and verdict.after is not None:
                 record.attempts[-1].not_before = self._oracle.time() + verdict.after
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sinkwell.core import Adaptive, Backoff, Limits, Policy, Rate
@@ -56,9 +56,16 @@ class Record:
     is_launched: bool = False
     orphaned: int = 0
     letters: int = 0
+    # The newer one of its key that went in its place, when that was last sent.
+    superseded_by: Record | None = None
     # One for each request that carried it, refused ones apart: see Attempt.
     attempts: list[Attempt] = field(default_factory=list)
     told: list[Any] = field(default_factory=list)
+
+    @property
+    def units(self) -> int:
+        """What it costs in the provider's unit."""
+        return 1 + self.id % 3
 
     @property
     def payload(self) -> str:
@@ -80,6 +87,8 @@ class Attempt:
     end: str = ""
     # No new attempt before, by what the provider asked.
     not_before: float = 0.0
+    # Nobody knows what became of it, and another attempt would not tell: there must be none.
+    is_final: bool = False
 
 
 @dataclass(slots=True)
@@ -118,6 +127,8 @@ class Scenario:
     # Chance that a delivered answer cancels one of its callers within the next ticks.
     cancel_on_answer: float
     observer_raises: float
+    # Whether the provider says of some doubts that another attempt would not clear them up.
+    has_final_doubts: bool
     records: list[Record] = field(default_factory=list)
 
     def has_deeds(self, *kinds: str) -> bool:
@@ -134,6 +145,9 @@ def draw(seed: int) -> Scenario:
     mood = rng.choice(MOODS)
     if mood:
         limits, policy, faults = in_mood(rng, mood, limits, policy, faults)
+    # Drawn apart: worlds without these are the same as before there were any.
+    extra = random.Random(seed * 5 + 3)
+    limits, policy = _extras(extra, limits, policy)
     bounds_of(policy, limits, "sim")  # Raises if no sink could be made so: then it is drawn wrongly.
     rates = BAD_IN_MOOD.get(mood) or ((0.0, 0.1, 0.1, 0.3) if faults.are_none else _SOME_BAD)
     producers = _producers(rng, limits, policy, bad=rng.choice(rates), keys=KEYS_IN_MOOD.get(mood, _KEYS))
@@ -163,6 +177,7 @@ def draw(seed: int) -> Scenario:
         ),
         cancel_on_answer=0.9 if mood == "short of room" else rng.choice((0.0, 0.0, 0.1, 0.5)),
         observer_raises=rng.choice((0.0, 0.0, 0.0, 0.3, 1.0)),
+        has_final_doubts=extra.random() < 0.3,
         records=records,
     )
 
@@ -176,6 +191,14 @@ def _limits(rng: random.Random) -> Limits:
         keys_repeat=rng.random() < 0.5,
         retry_unknown=rng.random() < 0.7,
     )
+
+
+def _extras(rng: random.Random, limits: Limits, policy: Policy) -> tuple[Limits, Policy]:
+    may_coalesce = not limits.keys_repeat and policy.on_failure == "continue"
+    limits = replace(limits, counts_units=True, coalesce=may_coalesce and rng.random() < 0.5)
+    if policy.rate is not None and rng.random() < 0.5:
+        policy = replace(policy, rate=replace(policy.rate, units=rng.choice((20.0, 200.0))))
+    return limits, policy
 
 
 def _policy(rng: random.Random, limits: Limits) -> Policy:

@@ -24,6 +24,8 @@ async def main() -> None:
         assert_type(receipt, SqsReceipt)
         assert_type(receipt.sequence_number, str | None)
         assert_type(await sink.put_many([{"a": 1}, SqsMessage("b")]), list[SqsReceipt | SinkwellError])
+    fair = SqsSink(QUEUE_URL, fair_queues=True)
+    await fair.put(SqsMessage("b", group_id="tenant", trace_header="Root=1-5759e988-bd862e3fe1be46a994272793"))
     other = SqsSink(QUEUE_URL, session=get_session(), encode=to_message, strict_order=False, dead_letter=sink)
     try:
         await other.put(7)

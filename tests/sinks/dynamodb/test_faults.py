@@ -33,6 +33,7 @@ from sinkwell.sinks.testing import (
     ThrottleWrites,
     Trickle,
     Turn,
+    WrongChecksum,
 )
 from tests.sinks.dynamodb.conftest import batch_of, ids, make_destination
 
@@ -100,6 +101,8 @@ FAULTS = [
     (Garbage(b"[" * 100_000), [U] * 3),
     (Garbage(b"\xff\xfe\x00"), [U] * 3),
     (CutAnswer(), [U] * 3),
+    (WrongChecksum(), [U] * 3),
+    (Garbage(b"<html>Service unavailable</html>", applied=False), [U] * 3),
     # DynamoDB fails, or the connection does: both halves of each
     (ServerError(500, applied=False), [U] * 3),
     (ServerError(500, applied=True), [U] * 3),
@@ -122,6 +125,7 @@ FAULTS = [
     (ExpiredToken(), [R] * 3),
     (Refuse("UnrecognizedClientException"), [R] * 3),
     (Refuse("InvalidSignatureException"), [R] * 3),
+    (Refuse("RequestTimeTooSkewed", status=403), [R] * 3),
     # what a person must mend
     (AccessDenied(), [X] * 3),
     (QueueGone(), [X] * 3),

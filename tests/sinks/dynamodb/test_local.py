@@ -301,3 +301,20 @@ async def test_a_connection_cut_and_refused_for_a_while_loses_nothing(
         TableName=EVENTS, KeyConditionExpression="device_id = :d", ExpressionAttributeValues={":d": {"S": run}}
     )
     assert found["Count"] == 100
+
+
+async def test_only_the_newest_of_a_keys_waiting_values_is_written(client: Any, sink_for: Any) -> None:
+    user = key()
+    async with sink_for(coalesce=True, consumed_capacity=True) as sink:
+        receipts = await sink.put_many({"user_id": user, "n": n} for n in range(50))
+        assert sink.stats().consumed_capacity == {USERS: 1.0}
+    assert [receipt.superseded for receipt in receipts] == [True] * 49 + [False]
+    assert read(client, USERS, user_id=user)["n"] == 49
+
+
+async def test_dynamodb_local_consumes_the_units_that_were_counted(client: Any, sink_for: Any) -> None:
+    items = [{"user_id": key(), "p": "x" * size} for size in (1, 900, 1_100, 2_000, 2_100, 9_000)]
+    async with sink_for(consumed_capacity=True) as sink:
+        counted = sum(sink._destination.encode(item).units for item in items)
+        await sink.put_many(items)
+        assert sink.stats().consumed_capacity == {USERS: counted}

@@ -91,6 +91,7 @@ FAULTS = [
     (ExpiredToken(), [R] * 3),
     (Refuse("InvalidClientTokenId"), [R] * 3),
     (Refuse("SignatureDoesNotMatch", status=403), [R] * 3),
+    (Refuse("RequestTimeTooSkewed", status=403), [R] * 3),
     # what a person must mend
     (AccessDenied(), [X] * 3),
     (QueueGone(), [X] * 3),

@@ -75,6 +75,18 @@ async def test_messages_arrive_with_their_attributes_and_ids(client: Any, sink_f
     assert values == {"text": "é😀", "number": "-12.5", "raw": b"\x00\xff", "typed": "7"}
 
 
+async def test_a_trace_header_and_a_tenant_arrive_and_the_digests_are_those_of_localstack(
+    client: Any, sink_for: Any
+) -> None:
+    trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"
+    attributes = {"text": "é😀", "raw": b"\x00\xff", "number": -12.5}
+    async with sink_for(QUEUE, fair_queues=True) as sink:
+        await sink.put(SqsMessage("grüße", attributes, group_id="tenant", trace_header=trace))
+        (message,) = await received(client, sink, 1)
+    assert message["Attributes"]["AWSTraceHeader"] == trace
+    assert message["Attributes"]["MessageGroupId"] == "tenant"
+
+
 async def test_a_thousand_messages_arrive_once_each(client: Any, sink_for: Any) -> None:
     async with sink_for(QUEUE) as sink:
         outcomes = await sink.put_many(str(n) for n in range(1000))

@@ -211,6 +211,8 @@ MESSAGES = st.builds(
     st.none() | st.integers(-2, 902),
     IDS,
     IDS,
+    st.none(),
+    st.none() | st.sampled_from(["Root=1-5759e988-bd862e3fe1be46a994272793", "Sampled=1"]) | TEXTS,
 )
 
 
@@ -224,13 +226,13 @@ def wire_form(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 @settings(deadline=None, max_examples=300)
-@given(MESSAGES, st.sampled_from([STANDARD, SMALL, FIFO, CONTENT]))
-@example(SqsMessage("b", {"k": 0.0}, group_id="g"), FIFO)
+@given(MESSAGES, st.sampled_from([STANDARD, SMALL, FIFO, CONTENT]), st.booleans())
+@example(SqsMessage("b", {"k": 0.0}, group_id="g"), FIFO, False)
 def test_any_message_is_refused_at_put_or_taken_by_the_exact_rules_and_counted_as_they_count(
-    record: SqsMessage, queue: Queue
+    record: SqsMessage, queue: Queue, fair: bool
 ) -> None:
     try:
-        encoded = encode_message(record, queue)
+        encoded = encode_message(record, queue, fair_queues=fair)
     except InvalidRecord:
         return
     sent = rules.read_sent(wire_form(encoded.payload))
