@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sinkwell.core import Encoded, InvalidRecord
 
 from ._postgres_plain import plain_encoder
+from ._postgres_spec import Row
 from ._postgres_types import Check, is_mapping, is_series, rule_of, type_of
 
 if TYPE_CHECKING:
@@ -28,10 +29,17 @@ Plan = tuple[int, tuple[tuple[int, Check], ...], tuple[int, ...]]
 
 
 class RowEncoder:
-    """Turns rows into tuples in the columns' order, for one reading of the table."""
+    """Turns rows into tuples in the columns' order, for one reading of the table.
 
-    def __init__(self, table: Table, *, unchecked: frozenset[str] = frozenset()) -> None:
+    Args:
+        table: as it was read.
+        called: what a `Row` names it.
+        unchecked: types that are left to the client's encoder.
+    """
+
+    def __init__(self, table: Table, *, called: str = "", unchecked: frozenset[str] = frozenset()) -> None:
         self._table = table
+        self._called = called
         self._columns = table.columns
         self._names = tuple(column.name for column in table.columns)
         self._unchecked = unchecked
@@ -78,11 +86,15 @@ class RowEncoder:
         return encode
 
     def _values(self, record: object) -> Values:
-        """Put the values in the columns' order: (1) a dict, (2) a list or any tuple, (3) a dataclass."""
+        """Put the values in the columns' order: (1) a dict, (2) a list or any tuple, (3) a dataclass, (4) a `Row`."""
         if is_mapping(record):
             return self._of_mapping(record)
         if is_series(record):
             return tuple(record)
+        if isinstance(record, Row):
+            if record.table not in (None, self._called):
+                raise InvalidRecord(f"table {record.table!r} is none of this sink's: give it to the sink as well")
+            return record.values if type(record.values) is tuple else self._values(record.values)
         kind = type_of(record)
         getter = self._getters.get(kind)
         if getter is None:
