@@ -294,7 +294,7 @@ class PostgresDestination:
             return Rejected(gone)
         except Exception as unreadable:  # noqa: BLE001 - told below
             return Rejected(error) if fault.kind == "setup" else Retry(bare(unreadable))
-        if read.shape != table.shape:
+        if read != table:
             # Before the new reading is used: whoever starts from it must not meet an encoding made for the old one.
             await self._connections.pool.expire_connections()
             target.use(read)

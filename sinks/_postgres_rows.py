@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sinkwell.core import Encoded, InvalidRecord
 
+from ._postgres_nested import rule_of
 from ._postgres_plain import plain_encoder
 from ._postgres_spec import Row
-from ._postgres_types import Check, is_mapping, is_series, rule_of, type_of
+from ._postgres_types import Change, Check, is_mapping, is_series, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,8 +25,8 @@ _ROW_BYTES: Final = 2
 _FIELD_BYTES: Final = 4
 
 Values = tuple[Any, ...]
-Plan = tuple[int, tuple[tuple[int, Check], ...], tuple[int, ...]]
-"""For one combination of types: the fixed bytes, the checks by position, and where a copy must be taken."""
+Plan = tuple[int, tuple[tuple[int, Change], ...], tuple[tuple[int, Check], ...]]
+"""For one combination of types: the fixed bytes, and by position what changes a value and what checks it then."""
 
 
 class RowEncoder:
@@ -72,15 +73,18 @@ class RowEncoder:
 
         def encode(row: Values) -> Encoded:
             kinds = (*map(type, row),)
-            size, checks, mutable = plan_of(kinds) or make_plan(kinds)
+            size, changes, checks = plan_of(kinds) or make_plan(kinds)
             index = 0
             try:
+                if changes:
+                    values = list(row)
+                    for index, change in changes:
+                        values[index] = change(values[index])
+                    row = tuple(values)
                 for index, check in checks:
                     size += check(row[index])
             except ValueError as problem:
                 raise _refused_value(self._columns[index], kinds[index], problem) from None
-            if mutable:
-                row = tuple(bytes(value) if at in mutable else value for at, value in enumerate(row))
             return Encoded(row, size)
 
         return encode
@@ -127,6 +131,7 @@ class RowEncoder:
             raise InvalidRecord(f"the row has {len(kinds)} values for {len(self._columns)} columns")
         size = _ROW_BYTES + _FIELD_BYTES * len(kinds)
         checks: list[tuple[int, Check]] = []
+        changes: list[tuple[int, Change]] = []
         for index, (kind, column, rule) in enumerate(zip(kinds, self._columns, self._rules, strict=True)):
             if kind is type(None):
                 if not column.nullable:
@@ -135,13 +140,14 @@ class RowEncoder:
             if not rule.takes(kind):
                 raise InvalidRecord(f"column {column.name!r} is {column.type} and does not take {kind.__qualname__}")
             size += rule.size
-            check = rule.check_of(kind)
+            change, check = rule.change(kind), rule.check_of(kind)
+            if change is not None:
+                changes.append((index, change))
             if check is not None:
                 checks.append((index, check))
-        mutable = tuple(index for index, kind in enumerate(kinds) if issubclass(kind, (bytearray, memoryview)))
         if len(self._plans) >= _MOST_PLANS:
             self._plans.clear()
-        plan = self._plans[kinds] = (size, tuple(checks), mutable)
+        plan = self._plans[kinds] = (size, tuple(changes), tuple(checks))
         return plan
 
 
