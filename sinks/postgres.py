@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypedDict
 
 from sinkwell.core import Adaptive, ConfigError, Policy, Sink
 
@@ -145,17 +145,23 @@ class PostgresSink(Sink["AnyRow", PostgresReceipt]):
             settings.dsn,
             settings.table,
             settings.columns,
-            mode=settings.mode,
-            conflict_columns=settings.conflict_columns,
-            merge_columns=settings.merge_columns,
-            returning=settings.returning,
-            ledger=settings.ledger,
-            settle_timeout=settings.settle_timeout,
-            tls=settings.tls,
+            **settings.options(),
             policy=policy or settings.policy(),
             dead_letter=dead_letter,
             observer=observer,
         )
+
+
+class SinkOptions(TypedDict):
+    """What `PostgresSink` takes by the names of variables."""
+
+    mode: Mode
+    conflict_columns: Sequence[str]
+    merge_columns: Sequence[str] | None
+    returning: Sequence[str]
+    ledger: str | None
+    settle_timeout: float | None
+    tls: Literal["off"] | None
 
 
 class PostgresSettings(PolicySettings, env_prefix="SINKWELL_POSTGRES_"):
@@ -173,6 +179,18 @@ class PostgresSettings(PolicySettings, env_prefix="SINKWELL_POSTGRES_"):
     ledger: str | None = None
     settle_timeout: float | None = None
     tls: Literal["off"] | None = None
+
+    def options(self) -> SinkOptions:
+        """Return what else `PostgresSink` takes by these names."""
+        return {
+            "mode": self.mode,
+            "conflict_columns": self.conflict_columns,
+            "merge_columns": self.merge_columns,
+            "returning": self.returning,
+            "ledger": self.ledger,
+            "settle_timeout": self.settle_timeout,
+            "tls": self.tls,
+        }
 
     @field_validator("columns", "conflict_columns", "merge_columns", "returning", mode="before")
     @classmethod
