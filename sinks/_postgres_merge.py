@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from operator import length_hint
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ._postgres_errors import RowsSkipped
 from ._postgres_table import quote_ident
@@ -60,9 +60,8 @@ def load_for(table: Table, spec: PostgresTable) -> Load:
 class Copy:
     """COPY straight in."""
 
-    begin: Final = "BEGIN"
-
     def __init__(self, table: Table, spec: PostgresTable) -> None:
+        self.begin = "BEGIN"
         self._table = table
         self._columns = spec.columns
 

@@ -78,11 +78,8 @@ def _array(element: Rule) -> Rule:
 
 
 def _range(bound: Rule) -> Rule:
-    def bounds(value: Any) -> tuple[Any, ...]:
-        return (value.lower, value.upper) if isinstance(value, asyncpg.Range) else tuple(value)
-
     def check(value: Any) -> int:
-        ends = bounds(value)
+        ends: list[Any] = [*value] if is_series(value) else [value.lower, value.upper]
         if len(ends) > 2:  # noqa: PLR2004 - a lower and an upper one
             raise ValueError("has more than two bounds")
         return 1 + sum(_sized(bound, end, "a bound") for end in ends)
@@ -113,7 +110,7 @@ def _composite(parts: Sequence[Column], rules: Sequence[Rule]) -> Rule:
         each = zip(names, rules, value, strict=True)
         return 4 + sum(4 + _sized(rule, part, f"part {name!r}") for name, rule, part in each)
 
-    def takes(kind: type) -> bool:
+    def takes(kind: type[Any]) -> bool:
         return issubclass(kind, (tuple, list, Mapping)) or is_dataclass(kind)
 
     return Rule(takes, check, change=lambda _: change)

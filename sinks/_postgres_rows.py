@@ -98,7 +98,8 @@ class RowEncoder:
         if isinstance(record, Row):
             if record.table not in (None, self._called):
                 raise InvalidRecord(f"table {record.table!r} is none of this sink's: give it to the sink as well")
-            return record.values if type(record.values) is tuple else self._values(record.values)
+            values: object = record.values
+            return tuple(values) if is_series(values) else self._values(values)
         kind = type_of(record)
         getter = self._getters.get(kind)
         if getter is None:

@@ -14,6 +14,7 @@ from ._postgres_merge import load_for
 from ._postgres_rows import RowEncoder
 from ._postgres_spec import Row
 from ._postgres_table import parse_table_name, read_table
+from ._postgres_types import is_series
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -178,7 +179,7 @@ def _as_it_is(value: Any) -> Hashable:
 
 
 def _hashable(value: Any) -> Hashable:
-    if isinstance(value, (list, tuple)):
+    if is_series(value):
         return tuple(map(_hashable, value))
     try:
         hash(value)
