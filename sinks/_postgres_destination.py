@@ -31,6 +31,8 @@ from ._postgres_connections import Connections, broken_off_when_lost
 from ._postgres_errors import ShapeChanged, fault_of, is_fatal, suspect_of
 from ._postgres_fate import Transaction, fate_of
 from ._postgres_ledger import LedgerTable
+from ._postgres_merge import Merge
+from ._postgres_search import FEWEST, search
 from ._postgres_table import SHAPE
 from ._postgres_target import Targets
 
@@ -80,6 +82,10 @@ class _Attempt:
     target: Target
     reading: Reading
     written: Sequence[Written] | None = None
+
+    def merge(self) -> Merge:
+        """Return the way by a temporary table, whatever way the table has."""
+        return Merge(self.reading.table, self.target.spec)
 
 
 class PostgresDestination:
@@ -276,11 +282,26 @@ class PostgresDestination:
             else:
                 await self._connections.cut(connection)
         if fault.kind == "row":
+            if suspect is None and isinstance(error, asyncpg.PostgresError) and len(entries) >= FEWEST:
+                suspect = await self._search(attempt)
             raise BatchRefused(suspect) from error
         try:
             return _each(entries, await self._answer_to(error, fault, attempt.target, attempt.reading.table))
         except asyncio.CancelledError:
             return _each(entries, Retry(error))
+
+    async def _search(self, attempt: _Attempt) -> int | None:
+        """Let the server look for the row that it will not have; if it finds none, the core halves the batch."""
+        connection = None
+        try:
+            connection = await self._connections.pool.acquire()
+            async with broken_off_when_lost(connection):
+                return await search(connection, attempt.merge(), [entry.payload for entry in attempt.entries])
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - nothing was written before, and nothing is now
+            return None
+        finally:
+            if connection is not None:
+                self._connections.roll_back_soon(connection)
 
     async def _answer_to(self, error: Exception, fault: Fault, target: Target, table: Table) -> Retry | Rejected:
         """Say what becomes of entries that are not written for a reason that is not in a row."""

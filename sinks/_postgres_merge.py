@@ -102,29 +102,31 @@ class Merge:
         self._stage = f'pg_temp."{self._name}"'
         self.begin = f"BEGIN; CREATE TEMPORARY TABLE {self._stage} {shape}"
         self._keys = [quote_ident(name) for name in spec.conflict_columns]
+        self._columns = ", ".join(map(quote_ident, spec.columns))
+        # As COPY does, take the values that are given for GENERATED ALWAYS identities.
+        self._insert = f"INSERT INTO {table.name} ({self._columns}) OVERRIDING SYSTEM VALUE "
+        merged = ", ".join(f"{name} = excluded.{name}" for name in map(quote_ident, spec.merged))
+        self._conflict = f" ON CONFLICT ({', '.join(self._keys)}) DO " + (
+            f"UPDATE SET {merged}" if merged else "NOTHING"
+        )
         self._statement = self._make_statement()
 
     def _make_statement(self) -> str:
-        """Write the statement: (1) rows that tell what was made of them, (2) upserts, (3) those that keep, (4) tell."""
-        spec = self._spec
-        columns = ", ".join(map(quote_ident, spec.columns))
-        # As COPY does, take the values that are given for GENERATED ALWAYS identities.
-        insert = f"INSERT INTO {self._table.name} ({columns}) OVERRIDING SYSTEM VALUE "
+        """Write the statement: (1) inserts that tell, (2) upserts, (3) upserts that tell, (4) upserts that keep."""
+        spec, columns, insert, conflict = self._spec, self._columns, self._insert, self._conflict
         returned = [f"{quote_ident(name)} AS r{index}" for index, name in enumerate(spec.returning)]
         if spec.mode == "insert":
             return (
                 f"{insert}SELECT {columns} FROM {self._stage} ORDER BY {self._number} RETURNING {', '.join(returned)}"
             )
-        merged = ", ".join(f"{name} = excluded.{name}" for name in map(quote_ident, spec.merged))
         keys = ", ".join(self._keys)
-        conflict = f" ON CONFLICT ({keys}) DO " + (f"UPDATE SET {merged}" if merged else "NOTHING")
-        if merged and not returned:
+        if spec.merged and not returned:
             return insert + self._last_of_each() + conflict
         told = ", ".join([*(f"{key} AS k{index}" for index, key in enumerate(self._keys)), *returned])
         same = " AND ".join(f"s.{key} = w.k{index}" for index, key in enumerate(self._keys))
         taken = "".join(f", w.r{index}" for index in range(len(returned)))
         answer = f"SELECT s.{self._number} AS number{taken} FROM %s s JOIN written w ON {same}"
-        if merged:
+        if spec.merged:
             written = f"written AS ({insert}{self._last_of_each()}{conflict} RETURNING {told})"
             return f"WITH {written} {answer % self._stage}"
         first = (
@@ -133,7 +135,15 @@ class Merge:
         written = f"written AS ({insert}SELECT {columns} FROM source{conflict} RETURNING {told})"
         return f"WITH source AS MATERIALIZED ({first}), {written} {answer % 'source'}"
 
-    def _last_of_each(self) -> str:
+    def part(self, low: str, high: str) -> str:
+        """Write a statement that puts in the rows from number `low` to before `high`, and tells nothing."""
+        which = f" WHERE {self._number} >= {low} AND {self._number} < {high} "
+        if self._spec.mode == "upsert" and self._spec.merged:
+            return self._insert + self._last_of_each(which) + self._conflict
+        conflict = self._conflict if self._spec.mode == "upsert" else ""
+        return f"{self._insert}SELECT {self._columns} FROM {self._stage}{which}ORDER BY {self._number}{conflict}"
+
+    def _last_of_each(self, which: str = " ") -> str:
         """Take a row for each key: the last, with the first one's values where an upsert overwrites nothing."""
         keys, fixed = ", ".join(self._keys), {*self._spec.conflict_columns, *self._spec.merged}
         first = f"OVER (PARTITION BY {keys} ORDER BY {self._number})"
@@ -142,17 +152,21 @@ class Merge:
             for name in self._spec.columns
         )
         order = f"ORDER BY {keys}, {self._number} DESC"
-        return f"SELECT DISTINCT ON ({keys}) {', '.join(values)} FROM {self._stage} {order}"
+        return f"SELECT DISTINCT ON ({keys}) {', '.join(values)} FROM {self._stage}{which}{order}"
 
-    async def run(self, connection: Connection, rows: Iterator[tuple[Any, ...]]) -> Sequence[Written] | None:
-        """Copy the rows beside their table, and take them over."""
-        count, spec = length_hint(rows), self._spec
+    async def copy(self, connection: Connection, rows: Iterator[tuple[Any, ...]]) -> None:
+        """Copy the rows beside their table."""
         await connection.copy_records_to_table(
             self._name,
             schema_name="pg_temp",
             columns=self._names,
             records=((number, *row) for number, row in enumerate(rows)),
         )
+
+    async def run(self, connection: Connection, rows: Iterator[tuple[Any, ...]]) -> Sequence[Written] | None:
+        """Copy the rows beside their table, and take them over."""
+        count, spec = length_hint(rows), self._spec
+        await self.copy(connection, rows)
         if spec.mode == "upsert" and spec.merged and not spec.returning:
             await self._merge(connection, count)
             return None

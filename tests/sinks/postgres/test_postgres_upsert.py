@@ -138,6 +138,14 @@ async def test_an_upsert_by_two_columns_of_any_name(table: Table, make_batch: An
     assert [row["body"] for row in await table.db.fetch('SELECT body FROM events ORDER BY "a ""b"')] == ["y", "z"]
 
 
+@pytest.mark.parametrize("options", [BY_ID, {"returning": ["id"]}, {**BY_ID, "merge_columns": []}])
+async def test_identities_take_the_given_values_in_every_mode(options: Any, table: Table, make_batch: Any) -> None:
+    await table.make("id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text")
+    destination = await table.open(**options)
+    await receipts(destination, make_batch(destination, [(41, "a"), (42, "b")]))
+    assert await table.ids() == [41, 42]
+
+
 async def test_null_in_a_conflict_column_is_refused_at_put(table: Table) -> None:
     await table.make("id int8 UNIQUE, body text")
     destination = await table.open(**BY_ID)
