@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from _report import FLOOR, OURS, PEER, Report, bars, interleaved, is_quick, median, ratio
+from _upserts import add_upserts
 
 from sinkwell.core import Policy
 from sinkwell.sinks.postgres import PostgresSink
@@ -266,6 +267,8 @@ def main() -> None:
             with asyncio.Runner() as runner:
                 figures = measure(runner, server.dsn, shape, rows, rounds)
             add_figures(report, shape, figures)
+        rows = [FLIGHTS.row(number) for number in range(20_000 if report.is_quick else 100_000)]
+        add_upserts(report, server.dsn, FLIGHTS.columns, rows, rounds)
     finally:
         server.stop()
     report.finish()

@@ -41,7 +41,9 @@ class PostgresFeed:
             if missing:
                 raise ConfigError(f"the CSV's header has no column {', '.join(map(repr, missing))}")
         self.name = f"table {settings.table}"
-        self.sink = PostgresSink(settings.dsn, settings.table, self._names, tls=settings.tls, policy=settings.policy())
+        self.sink = PostgresSink(
+            settings.dsn, settings.table, self._names, policy=settings.policy(), **settings.options()
+        )
 
     def shape(self) -> Callable[[Line], Any]:
         """Give what makes a row of a line, by the columns' types in the table."""

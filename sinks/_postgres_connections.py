@@ -79,10 +79,23 @@ class Connections:
         """Cut a connection whose write was given up, once it was told to stop: else it may hold locks for long."""
         self._soon(self._close(connection))
 
+    def use_soon(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
+        """Do something on a sound connection while nobody waits for it, then give it back, or cut it if that fails."""
+        self._soon(self._use(connection, work))
+
     def _soon(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
+
+    async def _use(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            async with asyncio.timeout(_LAST_WORD_SECONDS):
+                await work
+        except Exception:  # noqa: BLE001 - what was to be done is no batch's business
+            await self.cut(connection)
+        else:
+            await self.give_back(connection)
 
     async def _roll_back(self, connection: Connection) -> None:
         try:

@@ -1,22 +1,23 @@
 """One batch, one binary COPY in a transaction of its own. Before: the dispatcher. After: the server.
 
-A batch's way: (1) a connection, (2) BEGIN, (3) COPY, (4) one question for the transaction's number and whether the
-columns still are what the rows were encoded for, (5) COMMIT. Up to (4), whatever goes wrong, nothing was written.
-Only (5) can be left without an answer, and then the transaction's number tells its fate on another connection.
+A batch's way: (1) a connection, (2) BEGIN, (3) COPY, and to merge a statement more, (4) one question for the
+transaction's number and whether the columns still are what the rows were encoded for, (5) COMMIT. Up to (4), whatever
+goes wrong, nothing was written. Only (5) can be left without an answer, and then the transaction's number, or the
+ledger's, tells its fate on another connection.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from uuid import uuid4
 
 from sinkwell.core import (
     BatchRefused,
     ConfigError,
     Delivered,
-    InvalidRecord,
     Limits,
     Receipt,
     Rejected,
@@ -27,22 +28,29 @@ from sinkwell.core import (
 from ._extras import needs_extra
 from ._postgres_connect import bare, sentence_of
 from ._postgres_connections import Connections, broken_off_when_lost
-from ._postgres_errors import RowsSkipped, ShapeChanged, fault_of, is_fatal
+from ._postgres_errors import ShapeChanged, fault_of, is_fatal, suspect_of
 from ._postgres_fate import Transaction, fate_of
-from ._postgres_rows import RowEncoder
-from ._postgres_table import SHAPE, parse_table_name, quote_ident, read_table
+from ._postgres_ledger import LedgerTable
+from ._postgres_merge import Merge
+from ._postgres_search import FEWEST, search
+from ._postgres_table import SHAPE
+from ._postgres_target import Targets
 
 with needs_extra("postgres"):
     import asyncpg
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sinkwell.core import Batch, Encoded, Entry, Verdict
 
     from ._postgres_connect import Connection, Dsn, Pool, Tls
     from ._postgres_errors import Fault
+    from ._postgres_ledger import Ledger
+    from ._postgres_merge import Written
+    from ._postgres_spec import PostgresTable
     from ._postgres_table import Column, Table
+    from ._postgres_target import Reading, Target
 
 LIMITS: Final = Limits(default_records=5_000, default_bytes=8 * 1024 * 1024, retry_unknown=False)
 """PostgreSQL sets none; these suit it. What may be there already is not sent again: COPY would write it twice."""
@@ -54,18 +62,42 @@ V = TypeVar("V")
 
 @dataclass(slots=True, kw_only=True)
 class PostgresReceipt(Receipt):
-    """The row's transaction is committed."""
+    """The row's transaction is committed.
+
+    Attributes:
+        is_written: `False` for an upsert that keeps what is there, where a row with its key was there.
+        returned: the columns that `returning` asks for, as the row has them now; `None` if it asks for none or the
+            row was not written.
+    """
+
+    is_written: bool = True
+    returned: Mapping[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One batch on its way: its entries, where they go, and what became of each row, if that differs."""
+
+    entries: Sequence[Entry]
+    target: Target
+    reading: Reading
+    written: Sequence[Written] | None = None
+
+    def merge(self) -> Merge:
+        """Return the way by a temporary table, whatever way the table has."""
+        return Merge(self.reading.table, self.target.spec)
 
 
 class PostgresDestination:
-    """Copies batches into one table.
+    """Copies batches into one or several tables.
 
     Args:
         dsn: where the server is; `None` if there is a `pool`.
-        table: the table's name as the user wrote it.
-        columns: the columns that a row has values for, in the order of a tuple's values.
+        tables: what is asked of each table; rows that name none go into the first.
         pool: the caller's own, which is left open; else one is made for `most_in_flight` writes.
         tls: overrides what the URI and the host ask for.
+        ledger: remembers each batch in a table.
+        settle_timeout: seconds for finding out what became of a COMMIT; `None` for the usual two.
         most_in_flight: how many writes there may be at once.
         timeout: seconds that connecting may take.
     """
@@ -73,46 +105,42 @@ class PostgresDestination:
     def __init__(
         self,
         dsn: Dsn | None,
-        table: str,
-        columns: Sequence[str],
-        *,
+        *tables: PostgresTable,
         pool: Pool | None = None,
         tls: Tls = None,
+        ledger: Ledger | None = None,
+        settle_timeout: float | None = None,
         most_in_flight: int = 8,
         timeout: float = 10.0,
     ) -> None:
         self._connections = Connections(dsn, given=pool, tls=tls, most_in_flight=most_in_flight, timeout=timeout)
         self._timeout = timeout
+        self._settle_timeout = settle_timeout
         self._most_in_flight = most_in_flight
-        self._wanted = parse_table_name(table)
-        self._names = _checked_names(columns)
         # The caller's pool may have codecs of its own for JSON, which take more than text.
-        self._unchecked = frozenset({"json", "jsonb"}) if pool is not None else frozenset[str]()
-        # The newest reading of the table, and what checks and measures a row for it (Destination.encode).
-        self._table: Table | None = None
+        unchecked = frozenset({"json", "jsonb"}) if pool is not None else frozenset[str]()
+        self._targets = Targets(tables, unchecked=unchecked)
+        self._ledger = None if ledger is None else LedgerTable(ledger)
+        # Checks and measures a row for the newest reading of its table (Destination.encode).
         self.encode: Callable[[Any], Encoded] = _not_open
-        # Whether a column was changed while the sink ran: from then on rows are checked again before they go.
-        self._has_changed = False
-        # Readings that changed nothing since a COPY last worked: bounds retrying what a new connection does not mend.
-        self._vain_readings = 0
 
     @property
     def name(self) -> str:
-        """The table, as messages call it."""
-        return f"postgres:{'.'.join(part for part in (self._wanted.schema, self._wanted.table) if part)}"
+        """The first table, as messages call it."""
+        return f"postgres:{self._targets.first.name}"
 
     @property
     def limits(self) -> Limits:
-        """What suits PostgreSQL, which sets no limits."""
-        return LIMITS
+        """What suits PostgreSQL, which sets no limits. An upsert may be sent again: that writes nothing twice."""
+        return replace(LIMITS, retry_unknown=True) if self._targets.only_upsert else LIMITS
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The columns as they were when the table was last read; none before `open`."""
-        return () if self._table is None else self._table.columns
+        """The first table's columns as they were when it was last read; none before `open`."""
+        return self._targets.first.columns
 
     async def open(self) -> None:
-        """Connect, read the table, and try an empty COPY, which needs the same rights as a full one.
+        """Connect, read the tables, and try each with an empty batch, which needs the same rights as a full one.
 
         Raises:
             ConfigError: the server, the table or a column is not there, or not for us.
@@ -138,17 +166,17 @@ class PostgresDestination:
     async def _prepare(self, connection: Connection) -> None:
         if connection.get_server_version().major < _OLDEST_SERVER:
             raise ConfigError(f"PostgreSQL {_OLDEST_SERVER} or later is needed")
-        table = await read_table(connection, self._wanted, self._names)
-        self._use(table)
-        await connection.execute("BEGIN")
-        try:
-            await _copy(connection, table, self._names, iter(()))
-        finally:
-            await connection.execute("ROLLBACK")
-
-    def _use(self, table: Table) -> None:
-        self._table = table
-        self.encode = RowEncoder(table, unchecked=self._unchecked).encoder()
+        if self._ledger is not None:
+            await self._ledger.open(connection)
+        for target in self._targets:
+            target.use(await target.read(connection))
+            await connection.execute(target.reading.load.begin)
+            try:
+                await target.reading.load.run(connection, iter(()))
+                await self._transaction(connection, target, target.reading)
+            finally:
+                await connection.execute("ROLLBACK")
+        self.encode = self._targets.encoder()
 
     async def aclose(self) -> None:
         """Let go of every connection; the caller's own pool is left open."""
@@ -163,134 +191,143 @@ class PostgresDestination:
         Raises:
             BatchRefused: nothing was written, because of one row.
         """
-        entries = batch.entries
-        table = self._table
-        assert table is not None
-        if self._has_changed:
-            self._check_again(entries)
+        entries, payloads = batch.entries, batch.payloads
+        target = self._targets.of(batch.target)
+        reading = target.reading
+        attempt = _Attempt(entries, target, reading)
+        target.check_again(entries)
         try:
             connection = await self._connections.pool.acquire()
         except asyncio.CancelledError:
             return _each(entries, Retry(TimeoutError("no connection in time: nothing was sent")))
         except Exception as error:  # noqa: BLE001 - nothing was sent, whatever it is
-            return await self._not_written(None, entries, bare(error), fault_of(error, len(entries), None), table)
-        rows = iter(batch.payloads)
+            return await self._not_written(None, attempt, error)
+        rows = iter(payloads)
         try:
             async with broken_off_when_lost(connection):
-                await connection.execute("BEGIN")
-                await _copy(connection, table, self._names, rows)
-                transaction = await self._transaction(connection, table)
+                await connection.execute(reading.load.begin)
+                attempt.written = await reading.load.run(connection, rows)
+                transaction = await self._transaction(connection, target, reading)
         except asyncio.CancelledError:
             self._connections.close_soon(connection)
             return _each(entries, Retry(TimeoutError("given up before COMMIT was sent: nothing was written")))
         except Exception as error:  # noqa: BLE001 - nothing was committed, whatever it is
             # The row that was asked for last; none yet if all are left.
             left = length_hint(rows)
-            fault = fault_of(error, len(entries), len(entries) - left - 1 if left < len(entries) else None)
-            return await self._not_written(connection, entries, bare(error), fault, table)
-        return await self._commit(connection, entries, transaction, table)
+            reached = len(entries) - left - 1 if left < len(entries) else None
+            return await self._not_written(connection, attempt, error, reached)
+        return await self._commit(connection, attempt, transaction)
 
-    def _check_again(self, entries: Sequence[Entry]) -> None:
-        """Refuse a row that was accepted for another type of its column, which the client might bend in silence."""
-        for index, entry in enumerate(entries):
-            try:
-                self.encode(entry.payload)
-            except InvalidRecord as error:
-                raise BatchRefused(index) from error
-
-    async def _transaction(self, connection: Connection, table: Table) -> Transaction:
+    async def _transaction(self, connection: Connection, target: Target, reading: Reading) -> Transaction:
         """Return what identifies the transaction, if the columns still are what the rows were encoded for."""
-        found = await connection.fetchrow(_XID, str(table.name), self._names)
+        table = reading.table
+        if self._ledger is None:
+            batch = None
+            found = await connection.fetchrow(_XID, str(table.name), target.shaping)
+        else:
+            batch = uuid4()
+            found = await connection.fetchrow(f"{self._ledger.entering} {_XID}", str(table.name), target.shaping, batch)
         assert found is not None
         if found["shape"] != table.shape:
             raise ShapeChanged(f"a column of {table.name} was changed while rows for it were on their way")
-        return Transaction(str(found["xid"]), connection.get_server_pid(), await self._connections.life(connection))
+        life = await self._connections.life(connection)
+        return Transaction(str(found["xid"]), connection.get_server_pid(), life, batch)
 
     async def _commit(
-        self, connection: Connection, entries: Sequence[Entry], transaction: Transaction, table: Table
+        self, connection: Connection, attempt: _Attempt, transaction: Transaction
     ) -> Sequence[Verdict[PostgresReceipt]]:
+        entries = attempt.entries
         try:
             status = await connection.execute("COMMIT")
         except asyncio.CancelledError:
             error: Exception = TimeoutError("COMMIT was sent and not answered in time")
         except asyncpg.PostgresError as answer:
-            error = bare(answer)
             if not is_fatal(answer) and not isinstance(answer, asyncpg.PostgresConnectionError):
                 # Refused at COMMIT: a deferred constraint or a serialization conflict. The transaction is rolled back.
-                return await self._not_written(connection, entries, error, fault_of(answer, len(entries), None), table)
+                return await self._not_written(connection, attempt, answer)
+            error = bare(answer)
         except Exception as lost:  # noqa: BLE001 - whatever it is, COMMIT may have been executed
             error = bare(lost)
         else:
-            self._vain_readings = 0
-            await self._connections.give_back(connection)
+            attempt.target.vain_readings = 0
+            await self._give_back(connection)
             if status == "COMMIT":
-                return _delivered(entries)
+                return _delivered(entries, attempt.written)
             return _each(entries, Retry(RuntimeError(f"COMMIT was answered with {status}: nothing was written")))
         await self._connections.cut(connection)
-        fate = await fate_of(self._connections.pool, transaction)
+        fate = await fate_of(self._connections.pool, transaction, self._ledger, seconds=self._settle_timeout)
         if fate == "committed":
-            return _delivered(entries)
+            return _delivered(entries, attempt.written)
         return _each(entries, Retry(error) if fate == "aborted" else Unknown(error))
 
+    async def _give_back(self, connection: Connection) -> None:
+        if self._ledger is not None and self._ledger.is_to_be_pruned():
+            self._connections.use_soon(connection, self._ledger.prune(connection))
+        else:
+            await self._connections.give_back(connection)
+
     async def _not_written(
-        self, connection: Connection | None, entries: Sequence[Entry], error: Exception, fault: Fault, table: Table
+        self, connection: Connection | None, attempt: _Attempt, error: Exception, reached: int | None = None
     ) -> Sequence[Verdict[PostgresReceipt]]:
         """Leave the transaction, if there is one, and say what its failure means for each entry."""
+        entries = attempt.entries
+        fault = fault_of(error, len(entries), reached)
+        suspect = fault.suspect
+        if fault.kind == "row" and suspect is None and isinstance(error, asyncpg.PostgresError):
+            suspect = suspect_of(error, attempt.target.spec.columns, [entry.payload for entry in entries])
+        error = bare(error)
         if connection is not None:
             if fault.is_sound:
                 self._connections.roll_back_soon(connection)
             else:
                 await self._connections.cut(connection)
         if fault.kind == "row":
-            raise BatchRefused(fault.suspect) from error
+            if suspect is None and isinstance(error, asyncpg.PostgresError) and len(entries) >= FEWEST:
+                suspect = await self._search(attempt)
+            raise BatchRefused(suspect) from error
         try:
-            return _each(entries, await self._answer_to(error, fault, table))
+            return _each(entries, await self._answer_to(error, fault, attempt.target, attempt.reading.table))
         except asyncio.CancelledError:
             return _each(entries, Retry(error))
 
-    async def _answer_to(self, error: Exception, fault: Fault, table: Table) -> Retry | Rejected:
+    async def _search(self, attempt: _Attempt) -> int | None:
+        """Let the server look for the row that it will not have; if it finds none, the core halves the batch."""
+        connection = None
+        try:
+            connection = await self._connections.pool.acquire()
+            async with broken_off_when_lost(connection):
+                return await search(connection, attempt.merge(), [entry.payload for entry in attempt.entries])
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - nothing was written before, and nothing is now
+            return None
+        finally:
+            if connection is not None:
+                self._connections.roll_back_soon(connection)
+
+    async def _answer_to(self, error: Exception, fault: Fault, target: Target, table: Table) -> Retry | Rejected:
         """Say what becomes of entries that are not written for a reason that is not in a row."""
         if fault.kind in ("passing", "row"):
             return Retry(error, throttled=fault.throttled)
         try:
             async with self._connections.pool.acquire() as connection:
-                read = await read_table(connection, self._wanted, self._names)
+                read = await target.read(connection)
         except ConfigError as gone:
             gone.__cause__ = error
             return Rejected(gone)
         except Exception as unreadable:  # noqa: BLE001 - told below
             return Rejected(error) if fault.kind == "setup" else Retry(bare(unreadable))
-        if read.shape != table.shape:
+        if read != table:
             # Before the new reading is used: whoever starts from it must not meet an encoding made for the old one.
             await self._connections.pool.expire_connections()
-            self._vain_readings = 0
-            self._has_changed = True
-            self._use(read)
+            target.use(read)
+            self.encode = self._targets.encoder()
             return Retry(error)
         if fault.kind == "stale" and fault.suspect is not None:
             raise BatchRefused(fault.suspect) from error
         await self._connections.pool.expire_connections()
-        self._vain_readings += 1
-        if fault.kind == "setup" or self._vain_readings > 2 * self._most_in_flight:
+        target.vain_readings += 1
+        if fault.kind == "setup" or target.vain_readings > 2 * self._most_in_flight:
             return Rejected(error)
         return Retry(error)
-
-
-def _checked_names(columns: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(columns, str) or not columns:
-        raise ConfigError("columns must be a sequence of at least one column's name")
-    for column in columns:
-        quote_ident(column)
-    if len(set(columns)) < len(columns):
-        raise ConfigError(f"columns name one twice: {', '.join(columns)}")
-    return tuple(columns)
-
-
-async def _copy(connection: Connection, table: Table, columns: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> None:
-    name, count = table.name, length_hint(rows)
-    status = await connection.copy_records_to_table(name.table, schema_name=name.schema, columns=columns, records=rows)
-    if status != f"COPY {count}":
-        raise RowsSkipped(f"{status} of {count} rows: a trigger on {name} leaves rows out")
 
 
 def _not_open(_record: Any) -> Encoded:
@@ -301,7 +338,10 @@ def _each(entries: Sequence[Entry], verdict: V) -> list[V]:
     return [verdict] * len(entries)
 
 
-def _delivered(entries: Sequence[Entry]) -> list[Verdict[PostgresReceipt]]:
+def _delivered(entries: Sequence[Entry], written: Sequence[Written] | None) -> list[Verdict[PostgresReceipt]]:
+    if written is not None:
+        told = zip(entries, written, strict=True)
+        return [Delivered(PostgresReceipt(attempts=e.attempts, is_written=w[0], returned=w[1])) for e, w in told]
     verdicts: dict[int, Verdict[PostgresReceipt]]
     verdicts = {attempts: Delivered(PostgresReceipt(attempts=attempts)) for attempts in {e.attempts for e in entries}}
     if len(verdicts) == 1:

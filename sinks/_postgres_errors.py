@@ -6,6 +6,7 @@ import re
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
+from uuid import UUID
 
 from ._extras import needs_extra
 
@@ -13,7 +14,12 @@ with needs_extra("postgres"):
     import asyncpg
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+# What the server quotes of a row that it refuses without a line: its key, or the beginning of all its values.
+_KEY: Final = re.compile(r"\(([^()]+)\)=\((.*)\)", re.DOTALL)
+_VALUES: Final = re.compile(r"\((.*)\)", re.DOTALL)
+_LONGEST_QUOTED: Final = 64
 
 # The server's own line among those of triggers and types; in binary COPY, the row counted from 1.
 # Other languages than English are not read: without a line, the core halves the batch.
@@ -106,3 +112,35 @@ def copy_line(error: asyncpg.PostgresError, records: int) -> int | None:
         return None
     index = int(lines[-1]) - 1
     return index if 0 <= index < records else None
+
+
+def suspect_of(error: asyncpg.PostgresError, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> int | None:
+    """Return the index of the last row that looks like the one whose values the server quotes, if one does.
+
+    Only a hint, which the core tries alone: values are compared as Python writes them.
+    """
+    detail = str(getattr(error, "detail", None) or "")
+    key = _KEY.search(detail)
+    if key is not None:
+        names = key[1].replace('"', "").split(", ")
+        if not set(names) <= set(columns):
+            return None
+        places = [columns.index(name) for name in names]
+        return _last(index for index, row in enumerate(rows) if ", ".join(str(row[at]) for at in places) == key[2])
+    values = _VALUES.search(detail)
+    if values is None:
+        return None
+    quoted = set(values[1].split(", "))
+    return _last(index for index, row in enumerate(rows) if quoted.issuperset(filter(None, map(_as_quoted, row))))
+
+
+def _as_quoted(value: object) -> str | None:
+    """Return a value as the server quotes it; `None` if that can't be told."""
+    if value is None:
+        return "null"
+    text = str(value) if isinstance(value, (int, str, UUID)) and not isinstance(value, bool) else ""
+    return text if len(text.encode(errors="replace")) <= _LONGEST_QUOTED and ", " not in text else None
+
+
+def _last(found: Iterable[int]) -> int | None:
+    return max(found, default=None)

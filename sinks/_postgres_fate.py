@@ -13,7 +13,10 @@ with needs_extra("postgres"):
     import asyncpg
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from ._postgres_connect import Connection, Pool
+    from ._postgres_ledger import LedgerTable
 
 # The caller of `write` waits meanwhile, perhaps beyond its own deadline.
 _SECONDS: Final = 2.0
@@ -37,11 +40,15 @@ Fate = Literal["committed", "aborted", "unknown"]
 
 @dataclass(slots=True, frozen=True)
 class Transaction:
-    """What is needed to ask for a transaction's fate: its number, its backend's process, the server's life then."""
+    """What is needed to ask for a transaction's fate: its number, its backend's process, the server's life then.
+
+    `batch` is what its ledger, if it has one, knows it by.
+    """
 
     xid: str
     pid: int
     life: str
+    batch: UUID | None = None
 
 
 async def life_of(connection: Connection) -> str:
@@ -49,33 +56,49 @@ async def life_of(connection: Connection) -> str:
     return str(await connection.fetchval(f"SELECT {_LIFE}"))
 
 
-async def fate_of(pool: Pool, transaction: Transaction) -> Fate:
+async def fate_of(
+    pool: Pool, transaction: Transaction, ledger: LedgerTable | None = None, *, seconds: float | None = None
+) -> Fate:
     """Ask on another connection, for a short while. Cancelled meanwhile, it can't tell."""
     try:
-        async with asyncio.timeout(_SECONDS):
-            return await _ask(pool, transaction)
+        async with asyncio.timeout(_SECONDS if seconds is None else seconds):
+            return await _ask(pool, transaction, ledger)
     except (TimeoutError, asyncio.CancelledError):
         return "unknown"
 
 
-async def _ask(pool: Pool, transaction: Transaction) -> Fate:
+async def _ask(pool: Pool, transaction: Transaction, ledger: LedgerTable | None) -> Fate:
     for asked in count(1):
         try:
             async with pool.acquire() as connection:
-                found = await connection.fetchrow(_STATUS, transaction.xid)
-                if asked == _PATIENCE:
+                fate = await _ask_once(connection, transaction, ledger)
+                if fate is None and asked == _PATIENCE:
                     await connection.fetch(_END_IT, transaction.pid, transaction.xid)
-        except asyncpg.InvalidParameterValueError:
-            # A number that was never given out: what this server remembers ends before the transaction.
-            return "aborted"
         except Exception:  # noqa: BLE001 - the server may be on its way back
-            found = None
-        if found is not None:
-            fate = _read(found["status"], is_same_life=found["life"] == transaction.life)
-            if fate is not None:
-                return fate
+            fate = None
+        if fate is not None:
+            return fate
         await asyncio.sleep(_PAUSE_SECONDS)
     raise AssertionError
+
+
+async def _ask_once(connection: Connection, transaction: Transaction, ledger: LedgerTable | None) -> Fate | None:
+    # What a replica says may only be old; it may be promoted soon.
+    if await connection.fetchval("SELECT pg_catalog.pg_is_in_recovery()"):
+        return None
+    try:
+        found = await connection.fetchrow(_STATUS, transaction.xid)
+    except asyncpg.InvalidParameterValueError:
+        # A number that was never given out: what this server remembers ends before the transaction.
+        return "aborted"
+    assert found is not None
+    fate = _read(found["status"], is_same_life=found["life"] == transaction.life)
+    if fate in ("committed", "aborted") or ledger is None or transaction.batch is None:
+        return fate
+    if await ledger.has(connection, transaction.batch):
+        return "committed"
+    # Not there, and the transaction has ended: it never will be.
+    return "aborted" if fate == "unknown" else None
 
 
 def _read(status: str | None, *, is_same_life: bool) -> Fate | None:

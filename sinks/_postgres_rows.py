@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sinkwell.core import Encoded, InvalidRecord
 
+from ._postgres_nested import rule_of
 from ._postgres_plain import plain_encoder
-from ._postgres_types import Check, is_mapping, is_series, rule_of, type_of
+from ._postgres_spec import Row
+from ._postgres_types import Change, Check, is_mapping, is_series, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,15 +25,22 @@ _ROW_BYTES: Final = 2
 _FIELD_BYTES: Final = 4
 
 Values = tuple[Any, ...]
-Plan = tuple[int, tuple[tuple[int, Check], ...], tuple[int, ...]]
-"""For one combination of types: the fixed bytes, the checks by position, and where a copy must be taken."""
+Plan = tuple[int, tuple[tuple[int, Change], ...], tuple[tuple[int, Check], ...]]
+"""For one combination of types: the fixed bytes, and by position what changes a value and what checks it then."""
 
 
 class RowEncoder:
-    """Turns rows into tuples in the columns' order, for one reading of the table."""
+    """Turns rows into tuples in the columns' order, for one reading of the table.
 
-    def __init__(self, table: Table, *, unchecked: frozenset[str] = frozenset()) -> None:
+    Args:
+        table: as it was read.
+        called: what a `Row` names it.
+        unchecked: types that are left to the client's encoder.
+    """
+
+    def __init__(self, table: Table, *, called: str = "", unchecked: frozenset[str] = frozenset()) -> None:
         self._table = table
+        self._called = called
         self._columns = table.columns
         self._names = tuple(column.name for column in table.columns)
         self._unchecked = unchecked
@@ -64,25 +73,33 @@ class RowEncoder:
 
         def encode(row: Values) -> Encoded:
             kinds = (*map(type, row),)
-            size, checks, mutable = plan_of(kinds) or make_plan(kinds)
+            size, changes, checks = plan_of(kinds) or make_plan(kinds)
             index = 0
             try:
+                if changes:
+                    values = list(row)
+                    for index, change in changes:
+                        values[index] = change(values[index])
+                    row = tuple(values)
                 for index, check in checks:
                     size += check(row[index])
             except ValueError as problem:
                 raise _refused_value(self._columns[index], kinds[index], problem) from None
-            if mutable:
-                row = tuple(bytes(value) if at in mutable else value for at, value in enumerate(row))
             return Encoded(row, size)
 
         return encode
 
     def _values(self, record: object) -> Values:
-        """Put the values in the columns' order: (1) a dict, (2) a list or any tuple, (3) a dataclass."""
+        """Put the values in the columns' order: (1) a dict, (2) a list or any tuple, (3) a dataclass, (4) a `Row`."""
         if is_mapping(record):
             return self._of_mapping(record)
         if is_series(record):
             return tuple(record)
+        if isinstance(record, Row):
+            if record.table not in (None, self._called):
+                raise InvalidRecord(f"table {record.table!r} is none of this sink's: give it to the sink as well")
+            values: object = record.values
+            return tuple(values) if is_series(values) else self._values(values)
         kind = type_of(record)
         getter = self._getters.get(kind)
         if getter is None:
@@ -115,6 +132,7 @@ class RowEncoder:
             raise InvalidRecord(f"the row has {len(kinds)} values for {len(self._columns)} columns")
         size = _ROW_BYTES + _FIELD_BYTES * len(kinds)
         checks: list[tuple[int, Check]] = []
+        changes: list[tuple[int, Change]] = []
         for index, (kind, column, rule) in enumerate(zip(kinds, self._columns, self._rules, strict=True)):
             if kind is type(None):
                 if not column.nullable:
@@ -123,13 +141,14 @@ class RowEncoder:
             if not rule.takes(kind):
                 raise InvalidRecord(f"column {column.name!r} is {column.type} and does not take {kind.__qualname__}")
             size += rule.size
-            check = rule.check_of(kind)
+            change, check = rule.change(kind), rule.check_of(kind)
+            if change is not None:
+                changes.append((index, change))
             if check is not None:
                 checks.append((index, check))
-        mutable = tuple(index for index, kind in enumerate(kinds) if issubclass(kind, (bytearray, memoryview)))
         if len(self._plans) >= _MOST_PLANS:
             self._plans.clear()
-        plan = self._plans[kinds] = (size, tuple(checks), mutable)
+        plan = self._plans[kinds] = (size, tuple(changes), tuple(checks))
         return plan
 
 

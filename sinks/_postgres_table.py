@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sinkwell.core import ConfigError
@@ -26,7 +26,7 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamesp
 WHERE c.oid = pg_catalog.to_regclass($1)
 """
 
-# A domain's rule is its base type's; an array's is its elements'.
+# A domain's rule is its base type's; an array's is its elements', a range's its bounds', a composite's its parts'.
 _COLUMNS: Final = """
 WITH RECURSIVE base AS (
     SELECT a.attname, a.atttypid AS typid, a.attnotnull AS filled FROM pg_catalog.pg_attribute a
@@ -40,18 +40,25 @@ SELECT a.attname AS name, a.attgenerated::text AS generated, bool_or(b.filled) A
        max(CASE WHEN t.typtype <> 'd' THEN t.typname END) AS base,
        max(CASE WHEN t.typtype <> 'd' THEN e.typname END) AS element,
        bool_or(t.typtype = 'e') AS enum,
-       pg_catalog.has_column_privilege($1, a.attnum, 'INSERT') AS writable
+       max(COALESCE(NULLIF(e.typrelid, 0), NULLIF(t.typrelid, 0))::int8) AS composite,
+       max(s.typname) AS bound, max(pg_catalog.format_type(s.oid, NULL)) AS bound_type,
+       pg_catalog.has_column_privilege($1, a.attnum, 'INSERT') AS writable,
+       (SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.collname)
+        FROM pg_catalog.pg_collation c JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace
+        WHERE c.oid = a.attcollation) AS collation
 FROM base b JOIN pg_catalog.pg_attribute a ON a.attname = b.attname AND a.attrelid = $1
 JOIN pg_catalog.pg_type t ON t.oid = b.typid
 LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
-GROUP BY a.attname, a.attnum, a.attgenerated, a.atttypid, a.atttypmod
+LEFT JOIN pg_catalog.pg_range r ON r.rngtypid = COALESCE(e.oid, t.oid)
+LEFT JOIN pg_catalog.pg_type s ON s.oid = r.rngsubtype
+GROUP BY a.attname, a.attnum, a.attgenerated, a.atttypid, a.atttypmod, a.attcollation
 ORDER BY a.attnum
 """
 
-# What a COPY's encoding rests on. Read after it in its transaction, whose lock keeps it true until COMMIT.
+# What a batch's encoding and checks rest on. Read after it in its transaction, whose lock keeps it true until COMMIT.
 SHAPE: Final = """
 pg_catalog.array_to_string(ARRAY(
-    SELECT a.attname || ':' || a.atttypid FROM pg_catalog.pg_attribute a
+    SELECT a.attname || ':' || a.atttypid || CASE WHEN a.attnotnull THEN '!' ELSE '' END FROM pg_catalog.pg_attribute a
     WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attname = ANY($2::text[]) AND a.attnum > 0
     ORDER BY a.attnum), ',')
 """
@@ -76,9 +83,12 @@ class Column:
     Attributes:
         name: as it is, unquoted.
         type: as SQL writes it, for messages: `character varying(20)`.
-        base: the type's own name, `int4`; a domain's is that of the type beneath it.
+        base: the type's own name, `int4`; a domain's is that of the type beneath it; `enum`, `range` or `composite` for
+            any of these.
         element: the same of an array's elements; `None` if it is no array.
         nullable: whether NULL may be written.
+        collation: how its text compares, as SQL; `None` if it is no text.
+        parts: a composite's columns; a range's bound, as one column.
     """
 
     name: str
@@ -86,6 +96,13 @@ class Column:
     base: str
     element: str | None
     nullable: bool
+    collation: str | None = field(default=None, compare=False)
+    parts: tuple[Column, ...] = ()
+
+    @property
+    def sql_type(self) -> str:
+        """What makes another column like this one."""
+        return self.type if self.collation is None else f"{self.type} COLLATE {self.collation}"
 
 
 @dataclass(slots=True, frozen=True)
@@ -129,8 +146,10 @@ def _unquoted(part: str | None) -> str | None:
     return part[1:-1].replace('""', '"') if part is not None and part.startswith('"') else part
 
 
-async def read_table(connection: Connection, name: TableName, columns: Sequence[str]) -> Table:
-    """Read the columns that are to be written, and check that they may be.
+async def read_table(
+    connection: Connection, name: TableName, columns: Sequence[str], returning: Sequence[str] = ()
+) -> Table:
+    """Read the columns that are to be written, and check that they may be, and that those to be returned exist.
 
     Raises:
         ConfigError: the table or a column does not exist, or may not be written; it is named.
@@ -144,17 +163,38 @@ async def read_table(connection: Connection, name: TableName, columns: Sequence[
         raise ConfigError(f"table {name} has row-level security for this role, which COPY does not support")
     exact = TableName(str(found["schema"]), name.table)
     rows = {str(row["name"]): row for row in await connection.fetch(_COLUMNS, found["oid"])}
-    checked = tuple(_checked(exact, column, rows) for column in columns)
-    return Table(exact, checked, str(await connection.fetchval(f"SELECT {SHAPE}", str(exact), list(columns))))
+    checked = tuple([await _checked(connection, exact, column, rows) for column in columns])
+    for column in returning:
+        _row_of(exact, column, rows)
+    shape = await connection.fetchval(f"SELECT {SHAPE}", str(exact), [*columns, *returning])
+    return Table(exact, checked, str(shape))
 
 
-def _checked(table: TableName, name: str, rows: dict[str, asyncpg.Record]) -> Column:
+def _row_of(table: TableName, name: str, rows: dict[str, asyncpg.Record]) -> asyncpg.Record:
     row = rows.get(name)
     if row is None:
         raise ConfigError(f"table {table} has no column {name!r}; it has {', '.join(map(repr, rows))}")
+    return row
+
+
+async def _checked(connection: Connection, table: TableName, name: str, rows: dict[str, asyncpg.Record]) -> Column:
+    row = _row_of(table, name, rows)
     if row["generated"]:
         raise ConfigError(f"column {name!r} of {table} is generated by the server and can't be written: leave it out")
     if not row["writable"]:
         raise ConfigError(f"this role may not INSERT into column {name!r} of {table}")
-    base = "enum" if row["enum"] else str(row["base"])
-    return Column(name, str(row["type"]), base, row["element"], nullable=not row["filled"])
+    return await _column(connection, row)
+
+
+async def _column(connection: Connection, row: asyncpg.Record) -> Column:
+    kind = "enum" if row["enum"] else None
+    parts: list[Column] = []
+    if row["bound"] is not None:
+        kind, parts = "range", [Column("bound", row["bound_type"], row["bound"], None, nullable=True)]
+    elif row["composite"] is not None:
+        rows = await connection.fetch(_COLUMNS, row["composite"])
+        kind, parts = "composite", [await _column(connection, part) for part in rows]
+    base, element = str(row["base"]), row["element"]
+    if kind is not None:
+        base, element = (base, kind) if element is not None else (kind, None)
+    return Column(row["name"], str(row["type"]), base, element, not row["filled"], row["collation"], tuple(parts))

@@ -12,11 +12,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_interface, ip_network
+from typing import Any, Final, TypeGuard
 from uuid import UUID
 
-if TYPE_CHECKING:
-    from ._postgres_table import Column
+from sinkwell.core import InvalidRecord
+
+from ._json import json_text
 
 Check = Callable[[Any], int]
 """Looks at one value and returns its variable bytes.
@@ -24,6 +26,17 @@ Check = Callable[[Any], int]
 Raises:
     ValueError: the value can't be written as it is; the text tells why, without the value.
 """
+
+Change = Callable[[Any], Any]
+"""Turns one value into what is sent.
+
+Raises:
+    ValueError: it can't; the text tells why, without the value.
+"""
+
+
+def as_it_is(_kind: type) -> None:
+    """Change nothing."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -35,12 +48,14 @@ class Rule:
         check: looks at each value; `None` if the type says all.
         size: bytes that every value has.
         exact: by type, a cheaper check than `check`, or none at all.
+        change: what turns values of an accepted type into what is checked and sent; `None` if nothing does.
     """
 
     takes: Callable[[type], bool]
     check: Check | None = None
     size: int = 0
     exact: Mapping[type, Check | None] = field(default_factory=dict[type, Check | None])
+    change: Callable[[type], Change | None] = as_it_is
 
     def check_of(self, kind: type) -> Check | None:
         """Return what looks at values of one accepted type."""
@@ -159,7 +174,39 @@ def rough_size(value: Any) -> int:
     return 16
 
 
+def _to_json(value: object) -> str:
+    try:
+        return json_text(value)
+    except InvalidRecord as error:
+        raise ValueError(f"can't become JSON ({error})") from None
+
+
+def _check_inet(value: object) -> int:
+    if isinstance(value, str):
+        try:
+            ip_interface(value)
+        except ValueError:
+            raise ValueError("is not of an IP address's form") from None
+    return 12
+
+
+def _check_cidr(value: object) -> int:
+    try:
+        ip_network(value)  # type: ignore[arg-type]
+    except ValueError:
+        raise ValueError("is not of a network's form, or has bits to the right of its mask") from None
+    return 12
+
+
+_NETWORKS: Final = (IPv4Network, IPv6Network)
+_ADDRESSES: Final = (IPv4Address, IPv6Address, *_NETWORKS)  # an interface is an address
 _TEXT: Final = Rule(_of(str), _check_text)
+# Text is JSON already; anything else becomes it.
+_JSON: Final = Rule(
+    _of(object, but=(bytes, bytearray, memoryview)),
+    _check_text,
+    change=lambda kind: None if issubclass(kind, str) else _to_json,
+)
 
 RULES: Final[dict[str, Rule]] = {
     "bool": Rule(_of(bool), None, 1),
@@ -178,9 +225,14 @@ RULES: Final[dict[str, Rule]] = {
     "citext": _TEXT,
     "xml": _TEXT,
     "enum": _TEXT,
-    "json": _TEXT,
-    "jsonb": _TEXT,
-    "bytea": Rule(_of(bytes, bytearray, memoryview), _length),
+    "json": _JSON,
+    "jsonb": _JSON,
+    # Mutable ones are copied.
+    "bytea": Rule(
+        _of(bytes, bytearray, memoryview), _length, change=lambda kind: None if issubclass(kind, bytes) else bytes
+    ),
+    "inet": Rule(_of(str, *_ADDRESSES), _check_inet, 8),
+    "cidr": Rule(_of(str, *_NETWORKS), _check_cidr, 8),
     "uuid": Rule(_of(UUID, str), _check_uuid, 16),
     "date": Rule(_of(date, but=(datetime,)), None, 4),
     "time": Rule(_of(time), _check_naive, 8),
@@ -190,32 +242,3 @@ RULES: Final[dict[str, Rule]] = {
     "interval": Rule(_of(timedelta), None, 16),
 }
 """By the type's name in pg_type. A type that is not here goes through unchecked: the client's encoder decides."""
-
-_UNKNOWN: Final = Rule(lambda _: True, rough_size)
-
-
-def rule_of(column: Column, *, unchecked: frozenset[str] = frozenset()) -> Rule:
-    """Return what the column takes; types named in `unchecked` are left to the client's encoder."""
-    if column.element is not None:
-        element = RULES.get(column.element)
-        return _UNKNOWN if element is None or column.element in unchecked else _array(element)
-    return _UNKNOWN if column.base in unchecked else RULES.get(column.base, _UNKNOWN)
-
-
-def _array(element: Rule) -> Rule:
-    def check(values: Any) -> int:
-        size = 4
-        for value in values:
-            if is_series(value):
-                size += check(value)
-            elif value is not None:
-                kind = type_of(value)
-                if not element.takes(kind):
-                    raise ValueError(f"has {kind.__qualname__} in it")
-                look = element.check_of(kind)
-                size += 4 + element.size + (look(value) if look else 0)
-            else:
-                size += 4
-        return size
-
-    return Rule(_of(list, tuple), check, 20)

@@ -1,19 +1,21 @@
-"""PostgreSQL: binary `COPY` into one table, each batch a transaction of its own. See docs/sinks/postgres.md."""
+"""PostgreSQL: binary `COPY` into tables, each batch a transaction of its own. See docs/sinks/postgres.md."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypedDict
 
 from sinkwell.core import Adaptive, ConfigError, Policy, Sink
 
 from ._extras import needs_extra
 
 with needs_extra("postgres"):
-    from pydantic import SecretStr, field_validator
+    from pydantic import SecretStr, ValidationInfo, field_validator
     from pydantic_settings import NoDecode
 
     from ._postgres_connect import Dsn
     from ._postgres_destination import PostgresDestination, PostgresReceipt
+    from ._postgres_ledger import Ledger
+    from ._postgres_spec import PostgresTable, Row
     from ._postgres_table import Column
     from ._settings import PolicySettings
 
@@ -28,16 +30,18 @@ if TYPE_CHECKING:
     from sinkwell.core import DeadLetterTarget, Observer
 
     from ._postgres_connect import Pool
+    from ._postgres_spec import Mode
 
-    Row: TypeAlias = Sequence[object] | Mapping[str, object] | DataclassInstance
+    AnyRow: TypeAlias = Row | Sequence[object] | Mapping[str, object] | DataclassInstance
 
-__all__ = ["Column", "PostgresReceipt", "PostgresSink"]
+__all__ = ["Column", "Ledger", "PostgresReceipt", "PostgresSink", "PostgresTable", "Row"]
 
 
-class PostgresSink(Sink["Row", PostgresReceipt]):
-    """Copy rows into a table.
+class PostgresSink(Sink["AnyRow", PostgresReceipt]):
+    """Copy rows into a table, or into several.
 
-    A row is a tuple or list in the columns' order, or a dict or dataclass with exactly the columns as its names.
+    A row is a tuple or list in the columns' order, or a dict or dataclass with exactly the columns as its names;
+    `Row(values, table=...)` says which of several tables it is for.
 
     ```python
     async with PostgresSink("postgresql://writer@db/app", "audit.events", ["id", "at", "what"]) as sink:
@@ -48,6 +52,16 @@ class PostgresSink(Sink["Row", PostgresReceipt]):
         dsn: `postgresql://user:password@host/database`; `None` if there is a `pool`.
         table: `events`, `audit.events` or `"My Schema"."my.events"`; case counts as written.
         columns: the columns that every row has values for. The others get their defaults.
+        mode: `"insert"` adds each row; `"upsert"` lets a row take the place of the one with the same key.
+        conflict_columns: for `"upsert"`: the columns of the unique constraint that tells which rows are the same.
+        merge_columns: for `"upsert"`: what a row writes where its key is there already. Default: all but the key; with
+            `()` the row that is there is kept as it is.
+        returning: columns that the receipt tells: identities, defaults, whatever the server made of the row.
+        more_tables: tables besides this one, each with batches of its own.
+        ledger: a table that remembers each batch, by name or as a `Ledger`: what became of an interrupted COMMIT can
+            then be told also after a crash or a failover.
+        settle_timeout: seconds for finding out what became of an interrupted COMMIT. A failover takes longer than the
+            usual two.
         pool: an asyncpg pool of your own, which stays open afterwards. It should have room for one connection more
             than `policy.concurrency`.
         tls: an `ssl.SSLContext`, or `"off"`. Default: what the dsn's `sslmode` says, else verified, host name
@@ -66,6 +80,13 @@ class PostgresSink(Sink["Row", PostgresReceipt]):
         table: str,
         columns: Sequence[str],
         *,
+        mode: Mode = "insert",
+        conflict_columns: Sequence[str] = (),
+        merge_columns: Sequence[str] | None = None,
+        returning: Sequence[str] = (),
+        more_tables: Sequence[PostgresTable] = (),
+        ledger: str | Ledger | None = None,
+        settle_timeout: float | None = None,
         pool: Pool | None = None,
         tls: ssl.SSLContext | Literal["off"] | None = None,
         policy: Policy | None = None,
@@ -84,8 +105,10 @@ class PostgresSink(Sink["Row", PostgresReceipt]):
         concurrency = policy.concurrency
         destination = PostgresDestination(
             secret,
-            table,
-            columns,
+            PostgresTable(table, columns, mode, conflict_columns, merge_columns, returning),
+            *more_tables,
+            ledger=Ledger(ledger) if isinstance(ledger, str) else ledger,
+            settle_timeout=settle_timeout,
             pool=pool,
             tls=False if tls == "off" else tls,
             most_in_flight=concurrency.maximum if isinstance(concurrency, Adaptive) else concurrency,
@@ -96,7 +119,7 @@ class PostgresSink(Sink["Row", PostgresReceipt]):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The columns that rows have values for, with their types as the catalog tells them; none before `open`."""
+        """The columns of `table`, in a row's order, with their types as the catalog tells them; none before `open`."""
         return self._rows.columns
 
     @classmethod
@@ -122,11 +145,23 @@ class PostgresSink(Sink["Row", PostgresReceipt]):
             settings.dsn,
             settings.table,
             settings.columns,
-            tls=settings.tls,
+            **settings.options(),
             policy=policy or settings.policy(),
             dead_letter=dead_letter,
             observer=observer,
         )
+
+
+class SinkOptions(TypedDict):
+    """What `PostgresSink` takes by the names of variables."""
+
+    mode: Mode
+    conflict_columns: Sequence[str]
+    merge_columns: Sequence[str] | None
+    returning: Sequence[str]
+    ledger: str | None
+    settle_timeout: float | None
+    tls: Literal["off"] | None
 
 
 class PostgresSettings(PolicySettings, env_prefix="SINKWELL_POSTGRES_"):
@@ -135,10 +170,31 @@ class PostgresSettings(PolicySettings, env_prefix="SINKWELL_POSTGRES_"):
     dsn: SecretStr
     table: str
     columns: Annotated[tuple[str, ...], NoDecode]
-    """Names, separated by commas."""
+    """Names, separated by commas, as in those below."""
+    mode: Literal["insert", "upsert"] = "insert"
+    conflict_columns: Annotated[tuple[str, ...], NoDecode] = ()
+    merge_columns: Annotated[tuple[str, ...] | None, NoDecode] = None
+    """`none` keeps the row that is there."""
+    returning: Annotated[tuple[str, ...], NoDecode] = ()
+    ledger: str | None = None
+    settle_timeout: float | None = None
     tls: Literal["off"] | None = None
 
-    @field_validator("columns", mode="before")
+    def options(self) -> SinkOptions:
+        """Return what else `PostgresSink` takes by these names."""
+        return {
+            "mode": self.mode,
+            "conflict_columns": self.conflict_columns,
+            "merge_columns": self.merge_columns,
+            "returning": self.returning,
+            "ledger": self.ledger,
+            "settle_timeout": self.settle_timeout,
+            "tls": self.tls,
+        }
+
+    @field_validator("columns", "conflict_columns", "merge_columns", "returning", mode="before")
     @classmethod
-    def _split(cls, value: Any) -> Any:
+    def _split(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.field_name == "merge_columns" and value == "none":
+            return ()
         return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value

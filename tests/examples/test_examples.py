@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import subprocess
@@ -33,6 +34,18 @@ def test_the_orders_service_delivers_every_order_through_a_failing_sqs() -> None
 
 def test_the_rows_example_names_the_bad_rows_and_delivers_their_neighbours(postgres_server: "PostgresServer") -> None:
     assert "9,999 rows are there" in run_example("rows_stream", SINKWELL_POSTGRES_DSN=postgres_server.dsn)
+
+
+def test_the_audit_log_answers_each_request_with_the_id_of_its_own_row(postgres_server: "PostgresServer") -> None:
+    told = run_example("fastapi_audit_log", SINKWELL_POSTGRES_DSN=postgres_server.dsn)
+    assert told.startswith("200 requests, 199 rows in the log")
+    assert told.endswith("422\n")
+
+
+def test_a_csvs_good_lines_are_in_the_table_and_its_bad_ones_in_a_file(postgres_server: "PostgresServer") -> None:
+    told = run_example("csv_dead_letters", SINKWELL_POSTGRES_DSN=postgres_server.dsn)
+    assert told.count("4,997 products are there, 3 lines are not") == 2
+    assert [json.loads(line)["record"]["number"] for line in told.splitlines()[2:]] == ["?", 400, 4_000]
 
 
 def test_the_predict_example_calls_the_model_with_full_lists_and_fails_the_bad_image_alone() -> None:

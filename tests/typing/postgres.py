@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_type
 
 from sinkwell.core import DeliveryError, Policy, SinkwellError
-from sinkwell.sinks.postgres import PostgresReceipt, PostgresSink
+from sinkwell.sinks.postgres import Ledger, PostgresReceipt, PostgresSink, PostgresTable, Row
 
 if TYPE_CHECKING:
     import asyncpg
@@ -44,3 +44,23 @@ async def own_pool(pool: asyncpg.Pool[asyncpg.Record]) -> PostgresSink:
 def from_environment() -> PostgresSink:
     """Take the setup from variables."""
     return PostgresSink.from_env(table="reading")
+
+
+async def upserts() -> None:
+    """Merge by a key, hand columns back, and write to another table beside it."""
+    log = PostgresTable("log", ["what"], returning=["id"])
+    async with PostgresSink(
+        "postgresql://h/x",
+        "reading",
+        ["id", "celsius"],
+        mode="upsert",
+        conflict_columns=["id"],
+        merge_columns=(),
+        returning=("celsius",),
+        more_tables=[log],
+        ledger=Ledger(create=True),
+    ) as sink:
+        receipt = await sink.put(Row(Reading(1, 2.0)))
+        assert_type(receipt.is_written, bool)
+        assert_type(await sink.put(Row(("read",), "log")), PostgresReceipt)
+        assert receipt.returned is None or receipt.returned["celsius"] > 0

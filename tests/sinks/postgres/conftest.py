@@ -13,11 +13,15 @@ import pytest
 from sinkwell.core import Batch
 from sinkwell.sinks._postgres_connect import Dsn
 from sinkwell.sinks._postgres_destination import PostgresDestination
+from sinkwell.sinks._postgres_spec import PostgresTable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from tests.servers import PostgresServer
+
+# What is asked of the table rather than of the destination.
+ASKED = ("mode", "conflict_columns", "merge_columns", "returning")
 
 
 @dataclass
@@ -36,8 +40,12 @@ class Table:
     async def make(self, columns: str) -> None:
         await self.db.execute(f"DROP TABLE IF EXISTS events CASCADE; CREATE TABLE events ({columns})")
 
-    async def open(self, *columns: str, dsn: str = "", **options: Any) -> PostgresDestination:
-        destination = PostgresDestination(Dsn(dsn or self.dsn), self.name, columns or ("id", "body"), **options)
+    async def open(
+        self, *columns: str, dsn: str = "", also: tuple[PostgresTable, ...] = (), **options: Any
+    ) -> PostgresDestination:
+        asked = {name: options.pop(name) for name in (*ASKED,) if name in options}
+        spec = PostgresTable(self.name, columns or ("id", "body"), **asked)
+        destination = PostgresDestination(Dsn(dsn or self.dsn), spec, *also, **options)
         self.stack.push_async_callback(destination.aclose)
         await destination.open()
         return destination

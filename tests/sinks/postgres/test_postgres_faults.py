@@ -73,7 +73,7 @@ async def test_a_commit_that_vanishes_is_known_not_to_be_written(
     table: Table, proxy: FaultProxy, distant: Any, make_batch: Any
 ) -> None:
     # The last answer before COMMIT tells the columns' types.
-    proxy.down.when(b"id:20,body:25", lambda: setattr(proxy.up, "swallow", True))
+    proxy.down.when(b"id:20!,body:25", lambda: setattr(proxy.up, "swallow", True))
     write = asyncio.create_task(distant.write(make_batch(distant, [(1, "a")])))
     await until(lambda: proxy.up.bytes_swallowed)
     write.cancel()

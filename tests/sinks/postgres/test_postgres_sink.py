@@ -219,6 +219,29 @@ async def test_from_env_reads_names_columns_and_policy(
     assert await table.ids() == [1]
 
 
+async def test_from_env_reads_how_rows_are_merged(table: Table, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    await table.db.execute("CREATE TABLE batches (batch uuid PRIMARY KEY, written_at timestamptz DEFAULT now())")
+    variables = {
+        "DSN": table.dsn,
+        "TABLE": table.name,
+        "COLUMNS": "id,body",
+        "MODE": "upsert",
+        "CONFLICT_COLUMNS": "id",
+        "MERGE_COLUMNS": "none",
+        "RETURNING": "body, id",
+        "LEDGER": f"{table.schema}.batches",
+        "SETTLE_TIMEOUT": "30",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(f"SINKWELL_POSTGRES_{name}", value)
+    async with PostgresSink.from_env() as sink:
+        assert (await sink.put((1, "a"))).returned == {"body": "a", "id": 1}
+        assert not (await sink.put((1, "b"))).is_written
+        assert sink._rows._settle_timeout == 30.0
+    assert await table.db.fetchval("SELECT count(*) FROM batches") == 2
+
+
 @pytest.mark.parametrize(
     ("variables", "why"),
     [
@@ -227,6 +250,8 @@ async def test_from_env_reads_names_columns_and_policy(
         ({"DSN": "mysql://c4nary"}, "dsn must begin with postgresql://"),
         ({"TABEL": "x"}, "did you mean SINKWELL_POSTGRES_TABLE?"),
         ({"DSN": "postgresql://h/x", "COLUMNS": "a,,b"}, "no name that PostgreSQL can hold"),
+        ({"DSN": "postgresql://h/x", "MODE": "merge"}, "SINKWELL_POSTGRES_MODE"),
+        ({"DSN": "postgresql://h/x", "MODE": "upsert"}, "needs conflict_columns"),
     ],
 )
 def test_from_env_refuses_a_wrong_setup(
