@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from sinkwell.core._closing import CANCEL_GRACE
@@ -213,19 +213,19 @@ class Front(Generic[S]):
         except SinkClosed:
             return lambda: None
 
-        def wait() -> None:
+        return lambda: self._await_settling(settling, deadline)
+
+    def _await_settling(self, settling: Delivery[None], deadline: Deadline) -> None:
+        # Closed meanwhile, there is nothing to wait for.
+        with suppress(SinkClosed):
             try:
                 self._wait(settling, deadline)
-            except SinkClosed:
-                pass
             except TimeoutError:
                 # The time is spent: what follows does not wait as long again.
                 self._exit_timeout = 0.0
                 logger.warning(
                     "%s: at exit, not all that was accepted has its outcome after %s s", self._name, deadline.timeout
                 )
-
-        return wait
 
     def close_at_exit(self) -> Callable[[], None]:
         """Begin to close; give what waits for it and tells what was not delivered."""
@@ -237,8 +237,10 @@ class Front(Generic[S]):
             closing = thread.run(lambda: self._close_counting(thread))
         except SinkClosed:
             return lambda: None
+        return lambda: self._await_closing(thread, closing)
 
-        def wait() -> None:
+    def _await_closing(self, thread: LoopThread[S], closing: Delivery[tuple[int, int]]) -> None:
+        with suppress(SinkClosed):
             try:
                 not_written, unknown = self._wait(closing, Deadline(self._exit_timeout + _PATIENCE))
             except TimeoutError:
@@ -257,8 +259,6 @@ class Front(Generic[S]):
                     unknown,
                 )
             self._end(thread)
-
-        return wait
 
     async def _close_counting(self, thread: LoopThread[S]) -> tuple[int, int]:
         """Close, and count what ended without a receipt since it began to."""

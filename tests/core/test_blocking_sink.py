@@ -44,7 +44,7 @@ def blocking(
     finally:
         used.gate.set()
         sink.close(timeout=0)
-    assert [thread for thread in threading.enumerate() if thread.name.startswith("sinkwell")] == []
+    until(lambda: not any(thread.name.startswith("sinkwell") for thread in threading.enumerate()))
 
 
 def interrupted(act: Any) -> None:
@@ -306,12 +306,14 @@ def test_threads_that_use_it_first_at_the_same_moment_share_one_sink() -> None:
 
     def make() -> Sink[Any, Any]:
         made.append(None)
-        return Sink(Gated())
+        destination = Gated()
+        destination.opens_in = 0.1
+        return Sink(destination)
 
     sink: BlockingSink[Any, Any] = BlockingSink(make)
-    with sink, ThreadPoolExecutor(8) as threads:
+    with ThreadPoolExecutor(8) as threads:
         list(threads.map(sink.put, range(8)))
-    assert len(made) == 1
+    assert (len(made), sink.close().delivered) == (1, 8)
 
 
 def test_close_delivers_reports_and_refuses_what_comes_after() -> None:
@@ -391,4 +393,7 @@ def test_a_loop_that_something_ends_by_force_leaves_nobody_waiting(caplog: pytes
         thread.join(5)
         with pytest.raises(SinkClosed):
             sink.put("c")
+        assert sink.stats() == SinkStats()
+        sink.settle_at_exit()()
+        sink.close_at_exit()()
     assert "the loop's thread has ended" in caplog.text
