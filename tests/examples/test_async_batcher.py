@@ -73,8 +73,8 @@ def test_a_grpc_service_calls_its_model_with_lists() -> None:
 
 @pytest.mark.parametrize("endpoint", ["/optimized_predict", "/async_batcher"])
 def test_the_service_answers_every_request_of_a_short_load_test(endpoint: str) -> None:
-    with service() as url:
-        seen = load(url, endpoint, 50, 2)
+    with service() as served:
+        seen = load(served, endpoint, 50, 2)
     assert seen.failed == 0
     assert seen.succeeded >= 50
 
