@@ -42,6 +42,19 @@ class Load:
         return float("nan")
 
 
+@dataclass(frozen=True)
+class Service:
+    """One worker that answers."""
+
+    url: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """Seconds of processor time so far, of the worker and what it asked the kernel for."""
+        used = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
 def service(module: str = "examples.async_batcher.predict_service:app") -> Iterator[Service]:
     """Run the service, one worker."""
@@ -66,19 +79,6 @@ def _await_answer(url: str, server: subprocess.Popen[bytes]) -> None:
             assert server.poll() is None, "the service has ended"
             assert monotonic() < ends, "the service does not answer"
             sleep(0.1)
-
-
-@dataclass(frozen=True)
-class Service:
-    """One worker that answers."""
-
-    url: str
-    pid: int
-
-    def cpu_seconds(self) -> float:
-        """Seconds of processor time so far, of the worker and what it asked the kernel for."""
-        used = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def load(served: Service, endpoint: str, rate: int, seconds: int) -> Load:

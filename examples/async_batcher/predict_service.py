@@ -25,7 +25,7 @@ def model(rows: list[list[float]]) -> list[float]:
     return [sum(row) for row in rows]
 
 
-@batched(max_records=200, concurrency=2, executor=MODELS)
+@batched(max_records=200, executor=MODELS)
 def optimized(rows: list[list[float]]) -> list[float]:
     """Call the model with all that wait."""
     return model(rows)
