@@ -296,6 +296,8 @@ def test_at_exit_every_front_is_settled_and_then_closed_and_a_closed_one_is_left
         front.close_at_exit()()
 
     assert destination.was_closed
+    with pytest.raises(SinkClosed):
+        sink.put("too late")
     until(lambda: threading.active_count() == 1)
 
 
