@@ -52,9 +52,9 @@ def _median(loads: Iterable[Load]) -> Load:
     runs = sorted(loads, key=lambda run: run.percentile(95))
     middle: Load = runs[len(runs) // 2]
     failed = sum(run.failed for run in runs)
-    return Load(
-        middle.asked_rate, middle.succeeded, failed, statistics.median(run.rate for run in runs), middle.times_ms
-    )
+    rate = statistics.median(run.rate for run in runs)
+    cpu_ms = statistics.median(run.cpu_ms for run in runs)
+    return Load(middle.asked_rate, middle.succeeded, failed, rate, middle.times_ms, cpu_ms)
 
 
 def _is_held(run: Load) -> bool:
