@@ -37,8 +37,8 @@ test: servers ## Run all tests, or those that ARGS names
 	@$(PYTHON) -m pytest $(ARGS)
 
 .PHONY: check
-check: servers lint types planted coverage ## All that CI runs: lint, types, planted bugs, coverage of core/, every test
-	@$(PYTHON) -m pytest
+check: servers lint types planted coverage examples ## All that CI runs: lint, types, planted bugs, coverage, every example and test
+	@$(PYTHON) -m pytest --ignore=tests/examples
 
 .PHONY: lint
 lint: setup ## Check style and formatting
@@ -74,11 +74,11 @@ sim-long: setup ## Run the simulator over a million seeds (SEEDS=...)
 
 .PHONY: bench
 bench: servers ## Measure speed beside its peers; tables and plots land in benchmarks/results/
-	@for name in core latency postgres; do $(PYTHON) benchmarks/$$name.py; done
+	@for name in core latency postgres functions; do $(PYTHON) benchmarks/$$name.py; done
 
 .PHONY: examples
-examples: setup ## Run each example, against the test doubles that Sinkwell ships
-	@for file in examples/*.py; do printf '%s\n' "$$file"; $(PYTHON) "$$file"; done
+examples: servers ## Run every example's short version, against real servers, and check its answers
+	@$(PYTHON) -m pytest tests/examples
 
 .PHONY: requirements
 requirements: setup ## Renew the pinned requirements (UPGRADE=--upgrade for newer versions)

@@ -188,6 +188,19 @@ class Sink(Generic[T, R]):
         Raises:
             InvalidRecord, SinkClosed: as `put`.
         """
+        future, accepted = self._line_up(record)
+        if accepted is not None:
+            try:
+                await accepted
+            except asyncio.CancelledError:
+                # Accepted in the same tick, it is delivered all the same, and its outcome is nobody's but the
+                # observer's.
+                future.cancel()
+                raise
+        return future
+
+    def _line_up(self, record: T) -> tuple[asyncio.Future[R], asyncio.Future[Any] | None]:
+        """Accept a record, or let it wait in line: its delivery, and, if it waits, what tells that it is accepted."""
         dispatcher = self._dispatcher
         if dispatcher is None or dispatcher.is_closing:
             raise self._closed_error()
@@ -198,17 +211,11 @@ class Sink(Generic[T, R]):
         except Exception as error:
             raise not_encoded(self._destination.name, error) from error
         future: asyncio.Future[R] = dispatcher.new_future()
-        if not dispatcher.accept(record, encoded, future):
-            accepted: asyncio.Future[Any] = dispatcher.new_future()
-            dispatcher.wait_for_room(Waiting(record, encoded, future, accepted), accepted)
-            try:
-                await accepted
-            except asyncio.CancelledError:
-                # Accepted in the same tick, it is delivered all the same, and its outcome is nobody's but the
-                # observer's.
-                future.cancel()
-                raise
-        return future
+        if dispatcher.accept(record, encoded, future):
+            return future, None
+        accepted: asyncio.Future[Any] = dispatcher.new_future()
+        dispatcher.wait_for_room(Waiting(record, encoded, future, accepted), accepted)
+        return future, accepted
 
     async def put_many(self, records: Iterable[T] | AsyncIterable[T]) -> list[R | SinkwellError]:
         """Put all records and wait for all outcomes: a list in the records' order, never an exception for one record.

@@ -6,6 +6,7 @@ from typing import TypeVar
 import pytest
 
 from tests.servers import (
+    CassandraServer,
     DynamoDBLocalServer,
     KafkaServer,
     LocalStackServer,
@@ -50,6 +51,11 @@ def kafka_server() -> Iterator[KafkaServer]:
 @pytest.fixture(scope="session")
 def dynamodb_server() -> Iterator[DynamoDBLocalServer]:
     yield from _lend(DynamoDBLocalServer)
+
+
+@pytest.fixture(scope="session")
+def cassandra_server() -> Iterator[CassandraServer]:
+    yield from _lend(CassandraServer)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Real servers without Docker, for tests, demos and benchmarks; `tests/servers/setup` installs what they need."""
 
+from tests.servers.cassandra import CassandraServer as CassandraServer
 from tests.servers.dynamodb_local import DynamoDBLocalServer as DynamoDBLocalServer
 from tests.servers.kafka import KafkaServer as KafkaServer
 from tests.servers.localstack import LocalStackServer as LocalStackServer

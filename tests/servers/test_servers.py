@@ -16,10 +16,12 @@ import pytest
 from aiobotocore.session import get_session
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
+from cassandra.cluster import Cluster
 
 from localstack import init
 from tests.faults import FaultProxy
 from tests.servers import (
+    CassandraServer,
     DynamoDBLocalServer,
     KafkaServer,
     LocalStackServer,
@@ -104,6 +106,14 @@ async def test_rabbitmq_confirms_a_message_and_gives_it_back(rabbitmq_server: Ra
         received = await queue.get(timeout=10)
         await received.ack()
     assert received.body == b"hello"
+
+
+def test_cassandra_keeps_what_a_batch_wrote(cassandra_server: CassandraServer) -> None:
+    with Cluster([cassandra_server.host], port=cassandra_server.port) as cluster, cluster.connect() as session:
+        session.execute("CREATE KEYSPACE kept WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
+        session.execute("CREATE TABLE kept.rows (id int PRIMARY KEY)")
+        session.execute("BEGIN BATCH INSERT INTO kept.rows (id) VALUES (1) APPLY BATCH")
+        assert [row.id for row in session.execute("SELECT id FROM kept.rows")] == [1]
 
 
 async def test_redis_answers_ping(redis_server: RedisServer) -> None:

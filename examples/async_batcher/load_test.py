@@ -1,0 +1,30 @@
+"""The load test: users who each ask for one prediction a second, and give up after one second.
+
+    locust -f examples/async_batcher/load_test.py --headless --host http://127.0.0.1:8000 -u 500 -r 250 -t 30s
+
+ENDPOINT=/predict chooses what is asked; without, it is /optimized_predict.
+"""
+
+import os
+import random
+
+from locust import FastHttpUser, constant_throughput, task
+
+ENDPOINT = os.environ.get("ENDPOINT", "/optimized_predict")
+
+
+class Caller(FastHttpUser):
+    """One user; as many users as requests a second."""
+
+    wait_time = constant_throughput(1)
+    connection_timeout = 1.0
+    network_timeout = 1.0
+    max_retries = 0
+
+    @task
+    def ask(self) -> None:
+        """Ask, and check the answer."""
+        row = [random.random() for _ in range(10)]
+        with self.client.post(ENDPOINT, json=row, catch_response=True) as response:
+            if response.status_code != 200 or abs(response.json() - sum(row)) > 1e-9:
+                response.failure(f"{response.status_code}: {response.text}")

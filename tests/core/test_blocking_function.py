@@ -1,0 +1,110 @@
+"""`BlockingFunction`, called from real threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sinkwell.core import Batched, ConfigError, SinkClosed, SinkFull, batched
+from sinkwell.core.blocking import BlockingFunction
+from tests.core.gated import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def slow(seconds: float, calls: list[list[int]]) -> Callable[[list[int]], list[int | Exception]]:
+    def double(numbers: list[int]) -> list[int | Exception]:
+        """Double each."""
+        calls.append(numbers)
+        time.sleep(seconds)
+        return [2 * number if number >= 0 else ValueError(number) for number in numbers]
+
+    return double
+
+
+def test_it_is_called_with_one_item_and_calls_of_many_threads_share_lists() -> None:
+    calls: list[list[int]] = []
+    double = BlockingFunction(batched(max_records=20)(slow(0.05, calls)))
+    with double, ThreadPoolExecutor(21) as threads:
+        first = threads.submit(double, 0)
+        until(lambda: len(calls) == 1)
+        assert list(threads.map(double, range(1, 21))) == [2 * number for number in range(1, 21)]
+        assert first.result() == 0
+        assert len(calls) <= 3
+        assert double.stats().delivered == 21
+
+
+def test_what_the_function_says_of_an_item_is_raised_in_its_own_thread() -> None:
+    with BlockingFunction(batched()(slow(0, []))) as double:
+        with pytest.raises(ValueError, match="-1"):
+            double(-1)
+        assert isinstance(double.submit(-1).exception(5), ValueError)
+        assert double.submit(1).result(5) == 2
+
+
+def test_a_call_without_a_result_in_time_says_so_and_an_item_that_nobody_wants_is_left_out() -> None:
+    calls: list[list[int]] = []
+    with BlockingFunction(batched()(slow(0.2, calls))) as double:
+        first = double.submit(1)
+        until(lambda: calls == [[1]])
+        with pytest.raises(TimeoutError, match=r"double gave no result within 0\.05 s"):
+            double(2, timeout=0.05)
+        assert first.result(5) == 2
+        assert double(3) == 6
+    assert calls == [[1], [3]]
+
+
+def test_the_functions_own_timeout_is_its_own() -> None:
+    double = BlockingFunction(batched(timeout=0.05)(slow(0.2, [])))
+    with double, pytest.raises(TimeoutError, match=r"within timeout \(0\.05 s\)"):
+        double(1)
+
+
+def test_without_room_a_call_is_refused_if_that_was_chosen() -> None:
+    with BlockingFunction(batched(max_pending=1, max_records=1, when_full="refuse")(slow(0.1, []))) as double:
+        first = double.submit(1)
+        with pytest.raises(SinkFull):
+            double(2)
+        assert first.result(5) == 2
+
+
+def test_a_coroutine_function_runs_on_the_thread() -> None:
+    @BlockingFunction
+    @batched()
+    async def threads(items: list[int]) -> list[str]:
+        """Tell the thread's name."""
+        return [threading.current_thread().name for _ in items]
+
+    with threads:
+        assert threads(1).startswith("sinkwell blocking test_a_coroutine_function")
+    assert threads.__doc__ == "Tell the thread's name."
+    with pytest.raises(SinkClosed):
+        threads(2)
+
+
+def test_a_method_of_an_instance_can_be_called() -> None:
+    class Model:
+        @batched()
+        def predict(self, items: list[int]) -> list[int]:
+            return items
+
+    with BlockingFunction(Model().predict) as predict:
+        assert predict(1) == 1
+
+
+def test_what_batched_did_not_make_is_refused() -> None:
+    with pytest.raises(ConfigError, match="takes what @batched makes"):
+        BlockingFunction(len)  # type: ignore[arg-type]
+
+
+def test_the_same_function_serves_a_loop_and_threads() -> None:
+    both: Batched[int, int] = batched()(slow(0, []))
+
+    with BlockingFunction(both) as double:
+        assert double(1) == 2
+        assert "open" in repr(double)

@@ -1,0 +1,347 @@
+"""Blocking fronts and the life of a process: it forks, and it ends. Each test runs a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sinkwell.core import Sink, SinkClosed, batched
+from sinkwell.core.blocking import BlockingFunction, BlockingSink, _process
+from tests.core.gated import Gated, until
+
+ROOT = Path(__file__).parents[2]
+PRELUDE = """
+import multiprocessing, os, sys, threading, time, warnings
+from concurrent.futures import ThreadPoolExecutor
+warnings.filterwarnings("ignore", message=".*multi-threaded.*", category=DeprecationWarning)
+from sinkwell.core import Policy, Sink, SinkClosed, batched
+from sinkwell.core.blocking import BlockingFunction, BlockingSink
+from tests.core.gated import Gated
+
+class Telling(Gated):
+    async def write(self, batch):
+        answer = await super().write(batch)
+        os.write(1, "".join(f"{os.getpid() == parent} wrote {record}\\n" for record in batch.payloads).encode())
+        return answer
+
+parent = os.getpid()
+destination = Telling()
+
+def later(seconds):
+    destination.gate.clear()
+    timer = threading.Timer(seconds, destination.gate.set)
+    timer.daemon = True
+    timer.start()
+"""
+
+
+def python(script: str, *, fails: bool = False) -> tuple[list[str], str]:
+    """Run a script; what it says on stdout, line by line, and on stderr."""
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + textwrap.dedent(script)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode != 0) is fails, done.stdout + done.stderr
+    return done.stdout.splitlines(), done.stderr
+
+
+def checked(items: list[int]) -> list[int | Exception]:
+    time.sleep(0.1 if 0 in items else 0)
+    return [item if item >= 0 else ValueError(item) for item in items]
+
+
+# --- fork ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_forked_process_makes_its_own_sink_and_the_parents_records_stay_the_parents() -> None:
+    said, errors = python(
+        """
+        sink = BlockingSink(lambda: Sink(destination))
+        later(0.3)
+        mine = sink.submit("the parent's")
+        child = os.fork()
+        if child == 0:
+            destination.gate.set()
+            sink.put("the child's")
+            sys.exit(sink.stats().delivered - 1)
+        assert os.waitpid(child, 0)[1] == 0
+        mine.result(5)
+        assert sink.close().delivered == 1
+        """
+    )
+    assert sorted(said) == ["False wrote the child's", "True wrote the parent's"]
+    assert errors == ""
+
+
+def test_what_was_open_at_the_fork_does_not_hang_the_child_and_what_was_answered_is_answered() -> None:
+    said, errors = python(
+        """
+        sink = BlockingSink(lambda: Sink(destination))
+        answered = sink.submit("a")
+        answered.result(5)
+        refused = sink.submit("b")
+        later(0.5)
+        pending = sink.submit("c")
+        child = os.fork()
+        if child == 0:
+            assert answered.result().record == "a"
+            assert answered.exception() is None
+            for ask in (pending.result, pending.exception):
+                try:
+                    print(ask())
+                except SinkClosed as error:
+                    print(error)
+            print(pending.cancel())
+            sys.stdout.flush()
+            os._exit(0)
+        os.waitpid(child, 0)
+        pending.result(5)
+        """
+    )
+    told = "this process was forked while the delivery was open; its record stayed with the parent"
+    assert [line for line in said if "wrote" not in line] == [told, told, "False"]
+    assert sorted(line for line in said if "wrote" in line) == [f"True wrote {record}" for record in "abc"]
+    assert errors == ""
+
+
+def test_a_process_of_multiprocessing_delivers_what_it_accepted_before_it_ends() -> None:
+    said, errors = python(
+        """
+        sink = BlockingSink(lambda: Sink(destination))
+        sink.put("the parent's")
+
+        def work():
+            later(0.2)
+            sink.submit("the child's")
+
+        child = multiprocessing.get_context("fork").Process(target=work)
+        child.start()
+        child.join()
+        """
+    )
+    assert said == ["True wrote the parent's", "False wrote the child's"]
+    assert errors == ""
+
+
+def test_a_function_is_called_in_a_forked_process() -> None:
+    said, errors = python(
+        """
+        pids = BlockingFunction(batched()(lambda items: [os.getpid() for _ in items]))
+        assert pids(1) == parent
+        if os.fork() == 0:
+            assert pids(1) == os.getpid() != parent
+            print("called")
+        else:
+            os.wait()
+        """
+    )
+    assert said == ["called"]
+    assert errors == ""
+
+
+def test_a_fork_while_another_thread_opens_the_sink_does_not_hang_the_child() -> None:
+    said, _ = python(
+        """
+        destination.opens_in = 0.3
+        sink = BlockingSink(lambda: Sink(destination))
+        threading.Thread(target=sink.open).start()
+        time.sleep(0.1)
+        child = os.fork()
+        if child == 0:
+            sink.put("the child's", timeout=5)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        sink.put("the parent's")
+        """
+    )
+    assert sorted(said) == ["False wrote the child's", "True wrote the parent's"]
+
+
+def test_what_a_fork_does_is_done_to_every_front_that_has_a_thread() -> None:
+    function: BlockingFunction[int, int] = BlockingFunction(batched()(checked))
+    good, bad = function.submit(1), function.submit(-1)
+    assert (good.result(5), type(bad.exception(5))) == (1, ValueError)
+    pending = function.submit(0)
+    thread = function._thread
+    assert thread is not None
+    _process.in_child()
+    try:
+        assert function._thread is None
+        assert (good.result(), good.exception(), type(bad.exception())) == (1, None, ValueError)
+        with pytest.raises(SinkClosed, match="stayed with the parent"):
+            pending.result(5)
+        assert (type(pending.exception(5)), pending.cancel()) == (SinkClosed, False)
+    finally:
+        thread.stop()
+        thread.join(5)
+        _process._this.inherited.clear()
+
+
+# --- exit ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_accepted_is_delivered_when_the_interpreter_ends() -> None:
+    said, errors = python(
+        """
+        sink = BlockingSink(lambda: Sink(destination))
+        later(0.3)
+        sink.submit("a")
+        """
+    )
+    assert said == ["True wrote a"]
+    assert errors == ""
+
+
+def test_a_sink_that_still_has_to_look_up_its_host_is_drained_when_the_interpreter_ends() -> None:
+    said, errors = python(
+        """
+        import asyncio
+
+        class LooksUp(Telling):
+            async def write(self, batch):
+                await asyncio.sleep(0.2)
+                await asyncio.get_running_loop().getaddrinfo("localhost", 80)
+                return await super().write(batch)
+
+        BlockingSink(lambda: Sink(LooksUp())).submit("a")
+        """
+    )
+    assert said == ["True wrote a"]
+    assert errors == ""
+
+
+def test_threads_that_outlive_the_main_thread_can_still_put() -> None:
+    said, errors = python(
+        """
+        sink = BlockingSink(lambda: Sink(destination))
+        sink.put("a")
+        threading.Thread(target=lambda: (time.sleep(0.3), sink.submit("b"))).start()
+        """
+    )
+    assert said == ["True wrote a", "True wrote b"]
+    assert errors == ""
+
+
+def test_what_could_not_be_delivered_in_time_is_told_at_exit() -> None:
+    said, errors = python(
+        """
+        sink = BlockingSink(lambda: Sink(destination, Policy(max_records=1, concurrency=1)), exit_timeout=0.2)
+        destination.gate.clear()
+        sink.submit("a")
+        sink.submit("b")
+        """
+    )
+    assert said == []
+    assert "at exit, not all that was accepted has its outcome after 0.2 s" in errors
+    assert "at exit, 2 accepted records were not delivered: 1 NOT_WRITTEN, 1 UNKNOWN" in errors
+
+
+def test_a_call_that_waits_in_a_daemon_thread_is_answered_at_exit() -> None:
+    said, errors = python(
+        """
+        def slow(items):
+            time.sleep(0.3)
+            return items
+
+        call = BlockingFunction(batched()(slow))
+        threading.Thread(target=lambda: print(call("answered"), flush=True), daemon=True).start()
+        time.sleep(0.1)
+        """
+    )
+    assert said == ["answered"]
+    assert errors == ""
+
+
+def test_a_script_that_fails_is_drained_too() -> None:
+    said, errors = python(
+        """
+        sink = BlockingSink(lambda: Sink(destination))
+        later(0.2)
+        sink.submit("a")
+        raise LookupError("the script's own")
+        """,
+        fails=True,
+    )
+    assert said == ["True wrote a"]
+    assert errors.endswith("LookupError: the script's own\n")
+
+
+def test_at_exit_every_front_is_settled_and_then_closed_and_a_closed_one_is_left_alone() -> None:
+    destination = Gated()
+    sink: BlockingSink[Any, Any] = BlockingSink(lambda: Sink(destination))
+    function: BlockingFunction[int, int] = BlockingFunction(batched()(list[int]))
+    assert (sink.submit("a").result(5).record, function(1)) == ("a", 1)
+    calls = [function.submit(number) for number in range(3)]
+
+    _process.settle_all()
+    assert [call.done() for call in calls] == [True, True, True]
+    _process.settle_all()
+    function.close()
+    _process.close_all()
+    _process.settle_all()
+    for front in (sink, function):
+        front.settle_at_exit()()
+        front.close_at_exit()()
+
+    assert destination.was_closed
+    with pytest.raises(SinkClosed):
+        sink.put("too late")
+    until(lambda: threading.active_count() == 1)
+
+
+def test_a_loop_that_is_blocked_at_exit_is_told_and_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sinkwell.core.blocking._front._PATIENCE", 0.1)
+    destination = Gated()
+    destination.blocks_loop_for = 0.5
+    sink: BlockingSink[Any, Any] = BlockingSink(lambda: Sink(destination), exit_timeout=0.1)
+    sink.submit("a")
+
+    _process.settle_all()
+    _process.close_all()
+
+    assert "at exit, its loop's thread is blocked; 1 calls have no outcome" in caplog.text
+    sink.close()
+
+
+def test_a_thread_that_has_ended_meanwhile_is_nothing_to_wait_for_at_exit() -> None:
+    sink: BlockingSink[Any, Any] = BlockingSink(lambda: Sink(Gated(is_open=False)))
+    sink.submit("a")
+    settle, close = sink.settle_at_exit(), sink.close_at_exit()
+    thread = sink._thread
+    assert thread is not None
+    thread.stop()
+    thread.join(5)
+
+    settle()
+    close()
+    sink.settle_at_exit()()
+    sink.close_at_exit()()
+    _process.leave(sink)
+
+
+def test_a_platform_without_fork_can_import_it() -> None:
+    said, _ = python(
+        """
+        import importlib
+        del os.register_at_fork
+        from sinkwell.core.blocking import _process
+        importlib.reload(_process)
+        print("fine")
+        """
+    )
+    assert said == ["fine"]
+    assert hasattr(os, "register_at_fork")

@@ -1,0 +1,399 @@
+"""`BlockingSink`, called from real threads."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sinkwell.core import (
+    ConfigError,
+    DeliveryAbandoned,
+    InvalidRecord,
+    Observer,
+    Policy,
+    RecordOrphaned,
+    Sink,
+    SinkClosed,
+    SinkFull,
+    SinkStats,
+)
+from sinkwell.core.blocking import BlockingSink
+from tests.core.gated import Gated, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ONE = Policy(max_pending_records=1, max_records=1)
+
+
+@contextmanager
+def blocking(
+    destination: Gated | None = None, policy: Policy | None = None, **options: Any
+) -> Iterator[BlockingSink[Any, Any]]:
+    """A front that is closed at the end without patience, and whose thread then has ended."""
+    used = destination or Gated()
+    sink: BlockingSink[Any, Any] = BlockingSink(lambda: Sink(used, policy, **options))
+    try:
+        yield sink
+    finally:
+        used.gate.set()
+        sink.close(timeout=0)
+    until(lambda: not any(thread.name.startswith("sinkwell") for thread in threading.enumerate()))
+
+
+def interrupted(act: Any) -> None:
+    """Ctrl-C, while the main thread is in the middle of it."""
+    main = threading.main_thread().ident
+    assert main is not None
+    threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        act()
+
+
+class Orphans(Observer):
+    def __init__(self) -> None:
+        self.records: list[Any] = []
+
+    def on_record_orphaned(self, event: RecordOrphaned) -> None:
+        self.records.append(event.record)
+
+
+# --- in --------------------------------------------------------------------------------------------------------------
+
+
+def test_put_returns_the_receipt() -> None:
+    with blocking() as sink:
+        assert sink.put("a").record == "a"
+
+
+def test_puts_of_many_threads_share_batches() -> None:
+    destination = Gated(is_open=False)
+    with blocking(destination, Policy(concurrency=1)) as sink, ThreadPoolExecutor(21) as threads:
+        first = threads.submit(sink.put, 0)
+        until(lambda: len(destination.batches) == 1)
+        others = [threads.submit(sink.put, number) for number in range(1, 21)]
+        until(lambda: sink.stats().pending_records == 21)
+        destination.gate.set()
+
+        assert {delivery.result().record for delivery in [first, *others]} == set(range(21))
+        assert [len(batch) for batch in destination.batches] == [1, 20]
+
+
+def test_a_record_that_cannot_be_encoded_is_refused_in_its_own_thread() -> None:
+    with blocking() as sink:
+        for act in (sink.put, sink.submit, sink.put_nowait):
+            with pytest.raises(InvalidRecord):
+                act(Gated.BAD)
+        assert sink.put("a").record == "a"
+
+
+def test_submit_waits_for_room_only() -> None:
+    destination = Gated(is_open=False)
+    with blocking(destination, ONE) as sink:
+        first = sink.submit("a")
+        assert not first.done()
+        waiting = ThreadPoolExecutor(1).submit(sink.submit, "b")
+        until(lambda: sink.stats().waiting == 1)
+        destination.gate.set()
+
+        assert first.result(5).record == "a"
+        assert waiting.result(5).result(5).record == "b"
+        assert first.exception(5) is None
+
+
+def test_deliveries_can_be_waited_for_with_the_standard_library() -> None:
+    with blocking() as sink:
+        deliveries = [sink.put_nowait(number) for number in range(10)]
+        assert {delivery.result().record for delivery in as_completed(deliveries, 5)} == set(range(10))
+
+
+def test_put_nowait_is_refused_when_there_is_no_room() -> None:
+    with blocking(Gated(is_open=False), ONE) as sink:
+        sink.put_nowait("a")
+        with pytest.raises(SinkFull):
+            sink.put_nowait("b")
+
+
+def test_put_many_reads_the_iterable_in_its_own_thread_and_gives_an_outcome_for_each_record() -> None:
+    readers = set()
+
+    def records() -> Iterator[object]:
+        for record in ("a", Gated.BAD, "b"):
+            readers.add(threading.current_thread())
+            yield record
+
+    with blocking() as sink:
+        first, second, third = sink.put_many(records())
+    assert (first.record, type(second), third.record) == ("a", InvalidRecord, "b")
+    assert readers == {threading.current_thread()}
+
+
+# --- time is up ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("act", ["put", "submit"])
+def test_a_record_without_room_in_time_was_not_accepted_and_leaves_no_trace(act: str) -> None:
+    destination = Gated(is_open=False)
+    with blocking(destination, ONE) as sink:
+        accepted = sink.submit("a")
+        with pytest.raises(SinkFull, match=r"no room within 0\.05 s; the record was not accepted"):
+            getattr(sink, act)("b", timeout=0.05)
+        destination.gate.set()
+        accepted.result(5)
+        sink.flush()
+        assert destination.written == ["a"]
+
+
+def test_a_record_without_outcome_in_time_is_still_delivered_and_its_outcome_is_the_observers() -> None:
+    destination, orphans = Gated(is_open=False), Orphans()
+    with blocking(destination, observer=orphans) as sink:
+        with pytest.raises(TimeoutError, match="it was accepted and is still being delivered"):
+            sink.put("a", timeout=0.05)
+        destination.gate.set()
+        sink.flush()
+        assert destination.written == orphans.records == ["a"]
+
+
+def test_flush_and_put_many_say_so_when_their_time_is_up() -> None:
+    destination = Gated(is_open=False)
+    with blocking(destination) as sink:
+        with pytest.raises(TimeoutError, match=r"put_many has not every outcome within 0\.05 s"):
+            sink.put_many(["a", "b"], timeout=0.05)
+        with pytest.raises(TimeoutError, match=r"flush: some records have no outcome within 0\.05 s"):
+            sink.flush(timeout=0.05)
+        destination.gate.set()
+        sink.flush(timeout=5)
+        assert destination.written == ["a", "b"]
+
+
+def test_an_answer_that_comes_at_the_last_moment_is_given() -> None:
+    class Slow(Observer):
+        def on_batch_done(self, event: object) -> None:
+            time.sleep(0.2)
+
+    with blocking(observer=Slow()) as sink:
+        sink.open()
+        assert sink.put("a", timeout=0.1).record == "a"
+
+
+def test_a_thread_that_does_not_answer_is_told_from_a_record_that_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sinkwell.core.blocking._blocking_sink.CANCEL_GRACE", 0.05)
+    destination = Gated()
+    destination.blocks_loop_for = 0.4
+    with blocking(destination) as sink:
+        sink.open()
+        with pytest.raises(TimeoutError, match="whether the record was accepted is not known"):
+            sink.put("a", timeout=0.05)
+
+
+def test_a_timeout_that_is_no_number_of_seconds_is_refused() -> None:
+    with blocking() as sink, pytest.raises(ConfigError, match="timeout"):
+        sink.put("a", timeout=-1)
+
+
+# --- interrupted -----------------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_put_loses_only_the_answer() -> None:
+    destination, orphans = Gated(is_open=False), Orphans()
+    with blocking(destination, observer=orphans) as sink:
+        interrupted(lambda: sink.put("a"))
+        destination.gate.set()
+        sink.flush()
+        assert destination.written == orphans.records == ["a"]
+
+
+def test_an_interrupted_put_without_room_leaves_no_trace() -> None:
+    destination = Gated(is_open=False)
+    with blocking(destination, ONE) as sink:
+        sink.submit("a")
+        interrupted(lambda: sink.put("b"))
+        destination.gate.set()
+        sink.flush()
+        assert destination.written == ["a"]
+
+
+def test_an_interrupted_close_ends_at_once_and_the_rest_has_its_outcome() -> None:
+    destination = Gated(is_open=False)
+    with blocking(destination) as sink:
+        delivery = sink.submit("a")
+        interrupted(sink.close)
+        with pytest.raises(DeliveryAbandoned):
+            delivery.result(5)
+        assert sink.close().unknown == 1
+
+
+def test_a_cancelled_delivery_is_delivered_and_its_outcome_is_the_observers() -> None:
+    destination, orphans = Gated(is_open=False), Orphans()
+    with blocking(destination, observer=orphans) as sink:
+        delivery = sink.submit("a")
+        assert delivery.cancel()
+        destination.gate.set()
+        sink.flush()
+        assert orphans.records == ["a"]
+
+
+def test_a_delivery_that_has_its_outcome_cannot_be_cancelled() -> None:
+    with blocking() as sink:
+        delivery = sink.submit("a")
+        delivery.result(5)
+        assert not delivery.cancel()
+
+
+# --- opening and closing ---------------------------------------------------------------------------------------------
+
+
+def test_nothing_runs_before_the_first_use() -> None:
+    with blocking() as sink:
+        assert sink.stats() == SinkStats()
+        sink.flush()
+        assert "not opened yet" in repr(sink)
+        assert threading.active_count() == 1
+
+
+def test_what_is_wrong_with_the_setup_is_told_to_who_opens_it_and_the_next_use_tries_again() -> None:
+    destination = Gated()
+    destination.open_error = ConfigError("no such queue")
+    with blocking(destination) as sink:
+        for _ in range(2):
+            with pytest.raises(ConfigError, match="no such queue"):
+                sink.open()
+        destination.open_error = None
+        assert sink.put("a").record == "a"
+
+
+def test_what_does_not_make_a_sink_is_refused() -> None:
+    with pytest.raises(ConfigError, match="it must make a Sink, and made a int"):
+        BlockingSink(lambda: 1).open()  # type: ignore[arg-type, return-value]
+
+
+def test_a_sink_that_does_not_open_in_time_says_so_and_is_given_up() -> None:
+    destination = Gated()
+    destination.opens_in = 30.0
+    with blocking(destination) as sink:
+        with pytest.raises(TimeoutError, match=r"was not open within 0\.05 s; nothing was accepted"):
+            sink.put("a", timeout=0.05)
+        until(lambda: threading.active_count() == 1)
+        assert destination.was_closed
+
+
+def test_a_timeout_of_the_provider_while_opening_is_its_own() -> None:
+    destination = Gated()
+    destination.open_error = TimeoutError("the provider's")
+    with blocking(destination) as sink, pytest.raises(TimeoutError, match="the provider's"):
+        sink.open(timeout=5)
+
+
+def test_who_waits_for_another_to_open_it_waits_no_longer_than_its_timeout() -> None:
+    destination = Gated()
+    destination.opens_in = 0.3
+    with blocking(destination) as sink, ThreadPoolExecutor(1) as threads:
+        opening = threads.submit(sink.open)
+        until(lambda: threading.active_count() == 3)
+        with pytest.raises(TimeoutError, match=r"was not open within 0\.05 s"):
+            sink.put("a", timeout=0.05)
+        opening.result(5)
+
+
+def test_threads_that_use_it_first_at_the_same_moment_share_one_sink() -> None:
+    made: list[object] = []
+
+    def make() -> Sink[Any, Any]:
+        made.append(None)
+        destination = Gated()
+        destination.opens_in = 0.1
+        return Sink(destination)
+
+    sink: BlockingSink[Any, Any] = BlockingSink(make)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(sink.put, range(8)))
+    assert (len(made), sink.close().delivered) == (1, 8)
+
+
+def test_close_delivers_reports_and_refuses_what_comes_after() -> None:
+    with blocking() as sink:
+        delivery = sink.submit("a")
+        report = sink.close()
+        assert (report.delivered, report.not_written, report.unknown) == (1, 0, 0)
+        assert delivery.result(0).record == "a"
+        with pytest.raises(SinkClosed):
+            sink.put("b")
+        with pytest.raises(SinkClosed):
+            sink.flush()
+        assert sink.close() == report
+        assert sink.stats().delivered == 1
+        assert "closed" in repr(sink)
+
+
+def test_close_answers_who_waits_for_room() -> None:
+    destination = Gated(is_open=False)
+    with blocking(destination, ONE) as sink, ThreadPoolExecutor(2) as threads:
+        sink.submit("a")
+        late = [threads.submit(act, "b") for act in (sink.put, sink.submit)]
+        until(lambda: sink.stats().waiting == 2)
+        sink.close(timeout=0)
+        assert {type(future.exception(5)) for future in late} == {SinkClosed}
+
+
+def test_two_threads_may_close_at_once() -> None:
+    destination = Gated(is_open=False)
+    with blocking(destination) as sink, ThreadPoolExecutor(4) as threads:
+        sink.submit("a")
+        reports = [threads.submit(sink.close) for _ in range(4)]
+        time.sleep(0.05)
+        destination.gate.set()
+        assert {report.result(5).delivered for report in reports} == {1}
+
+
+def test_a_blocked_loop_does_not_hang_who_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sinkwell.core.blocking._front._PATIENCE", 0.1)
+    destination = Gated()
+    destination.blocks_loop_for = 0.4
+    with blocking(destination) as sink:
+        sink.submit("a")
+        with pytest.raises(TimeoutError, match="blocked and does not answer; 1 calls have no outcome"):
+            sink.close(timeout=0)
+        time.sleep(0.4)
+
+
+def test_its_own_thread_may_not_wait_for_itself() -> None:
+    class Waits(Observer):
+        error: BaseException | None = None
+
+        def on_batch_sent(self, event: object) -> None:
+            try:
+                sink.put("b")
+            except RuntimeError as error:
+                self.error = error
+
+    observer = Waits()
+    with blocking(observer=observer) as sink:
+        sink.put("a")
+    assert "which would wait for itself" in str(observer.error)
+
+
+def test_a_loop_that_something_ends_by_force_leaves_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    def end_the_loop(_: object) -> None:
+        raise SystemExit
+
+    with blocking(Gated(is_open=False)) as sink:
+        delivery = sink.submit("a")
+        sink.submit("b").add_done_callback(lambda _: None)
+        thread = sink._thread
+        assert thread is not None
+        thread.post(lambda: end_the_loop(None))
+        with pytest.raises(DeliveryAbandoned):
+            delivery.result(5)
+        thread.join(5)
+        with pytest.raises(SinkClosed):
+            sink.put("c")
+        assert sink.stats() == SinkStats()
+        sink.settle_at_exit()()
+        sink.close_at_exit()()
+    assert "the loop's thread has ended" in caplog.text

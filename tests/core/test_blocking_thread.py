@@ -1,0 +1,75 @@
+"""The thread of a blocking front at its edges: stopped early, and outcomes that meet those who leave."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sinkwell.core import Sink, SinkClosed
+from sinkwell.core.blocking._loop_thread import LoopThread
+from tests.core.gated import Gated, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+async def opened() -> Sink[Any, Any]:
+    sink = Sink(Gated())
+    await sink.open()
+    return sink
+
+
+@pytest.fixture
+def thread() -> Iterator[LoopThread[Sink[Any, Any]]]:
+    thread = LoopThread("thread", opened)
+    thread.start()
+    thread.opened.result(5)
+    yield thread
+    thread.stop()
+    thread.join(5)
+    assert threading.active_count() == 1
+
+
+def test_a_thread_that_is_stopped_before_it_has_a_loop_opens_nothing() -> None:
+    thread = LoopThread("thread", opened)
+    thread.stop()
+    thread.start()
+    with pytest.raises(asyncio.CancelledError):
+        thread.opened.result(5)
+    thread.join(5)
+    with pytest.raises(SinkClosed):
+        thread.begin(lambda _: asyncio.get_running_loop().create_future())
+
+
+def test_what_never_gets_an_outcome_is_told_at_the_threads_end(thread: LoopThread[Sink[Any, Any]]) -> None:
+    delivery = thread.begin(lambda _: asyncio.get_running_loop().create_future())
+    thread.stop()
+    with pytest.raises(SinkClosed, match="it was closed meanwhile"):
+        delivery.result(5)
+
+
+def test_an_outcome_that_meets_who_leaves_is_nobodys(thread: LoopThread[Sink[Any, Any]]) -> None:
+    future: list[asyncio.Future[int]] = []
+
+    def start(_: object) -> asyncio.Future[int]:
+        future.append(asyncio.get_running_loop().create_future())
+        return future[0]
+
+    delivery = thread.begin(start)
+    thread.post(lambda: (future[0].set_result(1), delivery.withdraw()))
+    with pytest.raises(CancelledError):
+        delivery.result(5)
+
+
+def test_what_is_cancelled_before_it_began_is_not_begun(thread: LoopThread[Sink[Any, Any]]) -> None:
+    begun: list[object] = []
+    thread.post(lambda: time.sleep(0.05))
+    delivery = thread.begin(begun.append)  # type: ignore[arg-type]
+    assert delivery.cancel()
+    until(lambda: delivery._is_concluded)
+    assert begun == []
