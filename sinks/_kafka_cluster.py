@@ -38,6 +38,7 @@ class Topic:
         leaders: the broker that leads each partition, where there is one.
         max_batch_bytes: the most bytes a record batch may have.
         is_compacted: whether a record must have a key.
+        is_stamped: whether records bear the time at which the broker appended them.
         code: why the brokers tell nothing of it.
     """
 
@@ -46,6 +47,7 @@ class Topic:
     leaders: dict[int, int] = field(default_factory=dict[int, int])
     max_batch_bytes: int = _USUAL_LIMIT
     is_compacted: bool = False
+    is_stamped: bool = False
     code: int = 0
 
     @property
@@ -138,7 +140,7 @@ class Cluster:
         Raises:
             KafkaError: no broker could be asked.
         """
-        wanted = (*_LIMITS, "cleanup.policy")
+        wanted = (*_LIMITS, "cleanup.policy", "message.timestamp.type")
         answer = await self._ask_anyone(configs_request(list(names), wanted))
         for code, _message, _type, name, entries in answer.resources:
             found = {entry[0]: entry[1] for entry in entries}
@@ -147,6 +149,7 @@ class Cluster:
                 topic.max_batch_bytes = min((int(found[limit]) for limit in _LIMITS if limit in found), default=0)
                 topic.max_batch_bytes = topic.max_batch_bytes or _USUAL_LIMIT
                 topic.is_compacted = "compact" in (found.get("cleanup.policy") or "")
+                topic.is_stamped = found.get("message.timestamp.type") == "LogAppendTime"
 
     # --- connections -------------------------------------------------------------------------------------------------
 

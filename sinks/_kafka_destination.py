@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # Fewer, larger batches are not faster; more bytes would only wait longer for a slow link.
 _DEFAULT_RECORDS, _DEFAULT_BYTES = 10_000, 1_000_000
 
-_START_PAUSE = 0.1
+_START_PAUSE, _TOPIC_PATIENCE = 0.1, 0.5
 
 
 class KafkaDestination:
@@ -106,10 +106,7 @@ class KafkaDestination:
 
     async def _prepare(self) -> None:
         cluster = self._cluster
-        await cluster.read()
-        for topic in cluster.topics.values():
-            if not topic.partitions:
-                raise refusal(f"the topic {topic.name} can't be written to", topic.code or 3)
+        await self._find_topics()
         await cluster.read_limits(cluster.topics)
         most = max(topic.room for topic in cluster.topics.values())
         self.limits = Limits(
@@ -125,6 +122,19 @@ class KafkaDestination:
             await self._transactions.open()
         elif self._is_idempotent:
             await self._try_producer()
+
+    async def _find_topics(self) -> None:
+        """See that all topics are there; one that was just made may need a moment to be known everywhere."""
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + _TOPIC_PATIENCE
+        while True:
+            await self._cluster.read()
+            missing = [topic for topic in self._cluster.topics.values() if not topic.partitions]
+            if not missing:
+                return
+            if loop.time() > patience or meaning_of(missing[0].code) is Meaning.SETUP:
+                raise refusal(f"the topic {missing[0].name} can't be written to", missing[0].code)
+            await asyncio.sleep(_START_PAUSE)
 
     async def _try_producer(self) -> None:
         """See whether we may write at all; a cluster that has just started needs a moment."""

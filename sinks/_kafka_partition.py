@@ -23,7 +23,7 @@ from ._kafka_send import NO_PRODUCER, NotSentError, RecordBatch, UnansweredError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sinkwell.core import Entry, Verdict
+    from sinkwell.core import Delivered, Entry, Verdict
 
     from ._kafka_cluster import Cluster, Topic
     from ._kafka_record import KafkaReceipt
@@ -126,7 +126,7 @@ class PartitionWriter:
             return []
         if reply.meaning is Meaning.WRITTEN:
             self._advance(batch)
-            verdicts.update(zip(batch.entries, batch.delivered(reply), strict=True))
+            verdicts.update(zip(batch.entries, self._delivered(batch, reply), strict=True))
             return others
         is_known = reply.meaning in (Meaning.LATER, Meaning.THROTTLED) or reply.error.code == OUT_OF_ORDER
         if reply.meaning not in (Meaning.LATER, Meaning.THROTTLED, Meaning.UNCLEAR):
@@ -151,7 +151,8 @@ class PartitionWriter:
         match reply.meaning:
             case Meaning.WRITTEN:
                 self._advance(batch)
-                verdicts.update(zip(entries, batch.delivered(reply), strict=True))
+                self._topic.is_stamped = reply.timestamp_ms >= 0
+                verdicts.update(zip(entries, self._delivered(batch, reply), strict=True))
                 return behind
             case Meaning.SETUP:
                 _say(entries, Rejected(error), verdicts)
@@ -188,6 +189,9 @@ class PartitionWriter:
         except asyncio.CancelledError:
             return False
         return True
+
+    def _delivered(self, batch: RecordBatch, reply: Reply) -> list[Delivered[KafkaReceipt]]:
+        return batch.delivered(reply, is_stamped=self._topic.is_stamped)
 
     def _advance(self, batch: RecordBatch) -> None:
         self._unsettled = None

@@ -54,9 +54,16 @@ class RecordBatch:
     entries: Sequence[Entry]
     data: bytes | bytearray
 
-    def delivered(self, reply: Reply) -> list[Delivered[KafkaReceipt]]:
-        """Make a receipt for each entry."""
-        topic, partition, base, appended_at = self.topic, self.partition, reply.offset, reply.timestamp_ms
+    def delivered(self, reply: Reply, *, is_stamped: bool) -> list[Delivered[KafkaReceipt]]:
+        """Make a receipt for each entry.
+
+        Args:
+            reply: the broker's.
+            is_stamped: whether the topic's times are the broker's. The reply alone does not tell: of a batch that it
+                had already, a broker gives the latest of the records' own times.
+        """
+        topic, partition, base = self.topic, self.partition, reply.offset
+        appended_at = reply.timestamp_ms if is_stamped else -1
         step = 1 if base >= 0 else 0
         return [
             Delivered(

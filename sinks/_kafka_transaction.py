@@ -148,7 +148,8 @@ class TransactionWriter:
                 if reply.meaning is not Meaning.WRITTEN:
                     raise _Refused(reply, batch)
                 self._sequences[place] = (sequence + len(batch.entries)) & _LAST_SEQUENCE
-                receipts.update(zip(batch.entries, batch.delivered(reply), strict=True))
+                topic.is_stamped = reply.timestamp_ms >= 0
+                receipts.update(zip(batch.entries, batch.delivered(reply, is_stamped=topic.is_stamped), strict=True))
                 left = left[len(batch.entries) :]
         return receipts
 

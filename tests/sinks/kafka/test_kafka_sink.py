@@ -13,10 +13,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from sinkwell.core import ConfigError, DeliveryRejected, InvalidRecord, Outcome, Policy, RecordTooLarge
 from sinkwell.sinks.kafka import KafkaError, KafkaReceipt, KafkaRecord, KafkaSink
 
-from .conftest import QUICK, assert_in_order, reckon
+from tests.sinks.kafka.conftest import QUICK, assert_in_order, reckon
 
 if TYPE_CHECKING:
-    from .conftest import Broker
+    from tests.sinks.kafka.conftest import Broker
 
 YEAR_MS = 366 * 24 * 3_600_000
 
