@@ -32,6 +32,12 @@ CODECS: Final[dict[str, tuple[int, Callable[[], bool]]]] = {
 BATCH_OVERHEAD: Final = 61
 """Bytes of a record batch before its first record (Kafka protocol guide, "Record Batch")."""
 
+size_of = cast(
+    "Callable[[bytes | None, bytes | None, list[tuple[str, bytes | None]]], int]",
+    cast("Any", DefaultRecordBatchBuilder).size_of,
+)
+"""Bytes of a record's key, value and headers with their lengths."""
+
 TokenProvider = cast("type[Any]", AbstractTokenProvider)
 
 # What a connection raises when it, and not the broker's answer, is at fault.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import time
 from typing import TYPE_CHECKING, Any, cast
 
 from sinkwell.core import ConfigError, Encoded, InvalidRecord, Limits
@@ -12,14 +13,13 @@ from ._kafka_errors import KafkaError, Meaning, meaning_of, refusal
 from ._kafka_partition import PartitionWriter, new_producer
 from ._kafka_partitioner import Partitioner
 from ._kafka_record import (
+    GROWTH,
     MAX_RECORDS,
     KafkaRecord,
-    Payload,
     as_bytes,
     headers_of,
-    now_ms,
     size_alone,
-    size_in_batch,
+    size_of_large,
     timestamp_of,
 )
 from ._kafka_transaction import TransactionWriter
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sinkwell.core import Batch, Verdict
 
     from ._kafka_cluster import Topic
-    from ._kafka_record import KafkaReceipt
+    from ._kafka_record import Header, KafkaReceipt, Payload
     from ._kafka_security import Security
     from ._kafka_send import Terms
 
@@ -66,12 +66,12 @@ class KafkaDestination:
         max_bytes: int | None,
         encode: Callable[[Any], object],
     ) -> None:
-        self._topic = topics[0]
         self._terms = terms
         self._is_idempotent = is_idempotent
         self._max_bytes = max_bytes
         self._encode = encode
         self._cluster = Cluster(servers, security, topics, timeout=terms.timeout)
+        self._default = self._cluster.topics[topics[0]]
         self._partitioners: dict[str, Partitioner] = {}
         self._writers: dict[tuple[str, int], PartitionWriter] = {}
         self._transactions = (
@@ -79,7 +79,7 @@ class KafkaDestination:
             if terms.transactional_id is None
             else TransactionWriter(self._cluster, terms, timeout=transaction_timeout)
         )
-        self.name = f"kafka:{self._topic}"
+        self.name = f"kafka:{topics[0]}"
         self.limits = Limits(records=MAX_RECORDS, default_bytes=_DEFAULT_BYTES, default_records=_DEFAULT_RECORDS)
 
     def __repr__(self) -> str:
@@ -158,44 +158,52 @@ class KafkaDestination:
         if kind is not KafkaRecord:
             value = record if kind is bytes else self._value_of(record)
             if type(value) is not KafkaRecord:
-                return self._encoded(
-                    self._cluster.topics[self._topic], None, None, cast("bytes", value), [], now_ms()
-                )
+                return self._place(self._default, None, None, cast("bytes", value), [], int(time() * 1000))
             record = value
-        name = record.topic or self._topic
-        topic = self._cluster.topics.get(name)
-        if topic is None:
-            known = ", ".join(self._cluster.topics)
-            raise InvalidRecord(f"the topic {name} is not one of this sink's ({known}): name it in topics=")
-        key = as_bytes(record.key, "a record's key")
-        value = None if record.value is None else self._value_of(record.value)
-        if isinstance(value, KafkaRecord):
-            raise InvalidRecord("encode= gave a KafkaRecord for the value of a KafkaRecord")
-        return self._encoded(
-            topic, record.partition, key, value, headers_of(record.headers), timestamp_of(record.timestamp_ms)
-        )
+        topic = self._default if record.topic is None else self._topic_named(record.topic)
+        value, key, headers = record.value, record.key, record.headers
+        if type(value) is not bytes and value is not None:
+            value = self._value_of(value)
+            if isinstance(value, KafkaRecord):
+                raise InvalidRecord("encode= gave a KafkaRecord for the value of a KafkaRecord")
+        if type(key) is not bytes and key is not None:
+            key = as_bytes(key, "a record's key")
+        when = int(time() * 1000) if record.timestamp_ms is None else timestamp_of(record.timestamp_ms)
+        return self._place(topic, record.partition, key, value, headers_of(headers) if headers else [], when)
 
-    def _encoded(  # noqa: PLR0917 - the parts of a record
+    def _place(  # noqa: PLR0917 - the parts of a record
         self,
         topic: Topic,
         partition: int | None,
         key: bytes | None,
         value: bytes | None,
-        headers: list[tuple[str, bytes | None]],
+        headers: list[Header],
         timestamp_ms: int,
     ) -> Encoded:
-        size = size_in_batch(size_alone(key, value, headers), topic)
+        size = size_alone(key, value, headers) + GROWTH
+        if size > topic.room:
+            size = size_of_large(size - GROWTH, topic)
+        name = topic.name
+        if partition is not None:
+            if type(partition) is not int or not 0 <= partition < topic.partitions:
+                raise InvalidRecord(f"the topic {name} has partitions 0 to {topic.partitions - 1}")
+        elif key is not None:
+            partition = self._partitioners[name].of_key(key)
+        else:
+            partition = self._partitioners[name].next_for(size)
         if key is None and topic.is_compacted:
-            raise InvalidRecord(f"the topic {topic.name} is compacted: each record needs a key")
-        if partition is None:
-            partitioner = self._partitioners[topic.name]
-            partition = partitioner.next_for(size) if key is None else partitioner.of_key(key)
-        elif type(partition) is not int or not 0 <= partition < topic.partitions:
-            raise InvalidRecord(f"the topic {topic.name} has partitions 0 to {topic.partitions - 1}")
-        payload = Payload(topic.name, partition, key, value, headers, timestamp_ms)
+            raise InvalidRecord(f"the topic {name} is compacted: each record needs a key")
+        payload: Payload = (timestamp_ms, key, value, headers, name, partition)
         if self._transactions is not None:
             return Encoded(payload, size, 0, None)
-        return Encoded(payload, size, partition, (topic.name, partition))
+        return Encoded(payload, size, partition, (name, partition))
+
+    def _topic_named(self, name: str) -> Topic:
+        topic = self._cluster.topics.get(name)
+        if topic is None:
+            known = ", ".join(self._cluster.topics)
+            raise InvalidRecord(f"the topic {name} is not one of this sink's ({known}): name it in topics=")
+        return topic
 
     async def write(self, batch: Batch, /) -> Sequence[Verdict[KafkaReceipt]]:
         """Write one batch: to one partition, or as one transaction.

@@ -62,11 +62,11 @@ class PartitionWriter:
             BatchRefused: nothing was written, because of a record that the broker does not name.
         """
         verdicts: dict[Entry, Verdict[KafkaReceipt]] = {}
-        left = list(entries)
+        left = entries
         if self._unsettled is not None:
             left = await self._settle(self._unsettled, left, verdicts)
         # Parts that are still to be sent, in order: one, unless the broker found it too large.
-        parts = [left] if left else []
+        parts: list[Sequence[Entry]] = [left] if left else []
         while parts:
             part = parts.pop(0)
             try:
@@ -85,6 +85,8 @@ class PartitionWriter:
                 break_off = Retry(failure.__cause__ or failure)
                 _say(batch.entries, Unknown(break_off.error), verdicts)
             else:
+                if reply.meaning is Meaning.WRITTEN and not parts and not verdicts:
+                    return self._all_written(batch, reply)
                 parts = await self._judge(batch, reply, parts, verdicts)
                 continue
             _say((entry for some in ([part], parts) for rest in some for entry in rest), break_off, verdicts)
@@ -104,8 +106,8 @@ class PartitionWriter:
             raise NotSentError from error
 
     async def _settle(
-        self, batch: RecordBatch, entries: list[Entry], verdicts: dict[Entry, Verdict[KafkaReceipt]]
-    ) -> list[Entry]:
+        self, batch: RecordBatch, entries: Sequence[Entry], verdicts: dict[Entry, Verdict[KafkaReceipt]]
+    ) -> Sequence[Entry]:
         """Learn the fate of a batch that was sent before: send it again, as it was. Give what may follow it."""
         sent = set(batch.entries)
         mine = [entry for entry in entries if entry in sent]
@@ -142,17 +144,15 @@ class PartitionWriter:
         self,
         batch: RecordBatch,
         reply: Reply,
-        behind: list[list[Entry]],
+        behind: list[Sequence[Entry]],
         verdicts: dict[Entry, Verdict[KafkaReceipt]],
-    ) -> list[list[Entry]]:
+    ) -> list[Sequence[Entry]]:
         """Say what became of a batch that was sent for the first time; give the parts that are to be sent next."""
-        entries, error = list(batch.entries), reply.error
+        entries, error = batch.entries, reply.error
         self._unsettled = batch if reply.meaning is Meaning.UNCLEAR and self._is_idempotent else None
         match reply.meaning:
             case Meaning.WRITTEN:
-                self._advance(batch)
-                self._topic.is_stamped = reply.timestamp_ms >= 0
-                verdicts.update(zip(entries, self._delivered(batch, reply), strict=True))
+                verdicts.update(zip(entries, self._all_written(batch, reply), strict=True))
                 return behind
             case Meaning.SETUP:
                 _say(entries, Rejected(error), verdicts)
@@ -189,6 +189,11 @@ class PartitionWriter:
         except asyncio.CancelledError:
             return False
         return True
+
+    def _all_written(self, batch: RecordBatch, reply: Reply) -> list[Verdict[KafkaReceipt]]:
+        self._advance(batch)
+        self._topic.is_stamped = reply.timestamp_ms >= 0
+        return [*self._delivered(batch, reply)]
 
     def _delivered(self, batch: RecordBatch, reply: Reply) -> list[Delivered[KafkaReceipt]]:
         return batch.delivered(reply, is_stamped=self._topic.is_stamped)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import time
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from sinkwell.core import InvalidRecord, Receipt, RecordTooLarge
+
+from ._kafka_client import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,31 +66,9 @@ class KafkaReceipt(Receipt):
     timestamp_ms: int
 
 
-class Payload:
-    """A record as it goes into a batch."""
-
-    __slots__ = ("headers", "key", "partition", "timestamp_ms", "topic", "value")
-
-    def __init__(  # noqa: PLR0917 - positional, because one is made for every record
-        self,
-        topic: str,
-        partition: int,
-        key: bytes | None,
-        value: bytes | None,
-        headers: list[Header],
-        timestamp_ms: int,
-    ) -> None:
-        self.topic = topic
-        self.partition = partition
-        self.key = key
-        self.value = value
-        self.headers = headers
-        self.timestamp_ms = timestamp_ms
-
-
-def now_ms() -> int:
-    """Give the time as Kafka writes it."""
-    return int(time.time() * 1000)
+# A record as it goes into a batch. A plain tuple, because one is made for every record: the builder's arguments first.
+Payload: TypeAlias = "tuple[int, bytes | None, bytes | None, list[Header], str, int]"
+"""`timestamp_ms`, `key`, `value`, `headers`, `topic`, `partition`."""
 
 
 def as_bytes(value: Any, what: str) -> bytes | None:
@@ -137,42 +117,28 @@ def timestamp_of(timestamp_ms: Any) -> int:
         InvalidRecord: it is no whole number of milliseconds.
     """
     if timestamp_ms is None:
-        return now_ms()
+        return int(time() * 1000)
     if type(timestamp_ms) is not int or not 0 <= timestamp_ms < _LAST_TIMESTAMP_MS:
         raise InvalidRecord("timestamp_ms must be a whole number of milliseconds since 1970")
     return timestamp_ms
 
 
-def varint_size(number: int) -> int:
-    """Bytes of a length that is not negative, as Kafka's zigzag varint."""
-    if number < 64:  # noqa: PLR2004 - powers of two: seven bits a byte, one of them the sign
-        return 1
-    return (number * 2).bit_length() // 7 + ((number * 2).bit_length() % 7 > 0)
-
-
-def size_alone(key: bytes | None, value: bytes | None, headers: Sequence[Header]) -> int:
+def size_alone(key: bytes | None, value: bytes | None, headers: list[Header]) -> int:
     """Bytes that a record adds to a batch as its first (protocol guide, "Record")."""
-    body = 4 + (0 if key is None else varint_size(len(key)) - 1 + len(key))
-    body += 1 if value is None else varint_size(len(value)) + len(value)
-    body += varint_size(len(headers))
-    for name, header in headers:
-        size = len(name.encode())
-        body += varint_size(size) + size + (1 if header is None else varint_size(len(header)) + len(header))
-    return body + varint_size(body)
+    # Its attributes, and its distances from the first one's time and place, which are 0: one byte each.
+    body = 3 + size_of(key, value, headers)
+    return body + (1 if body < 64 else 2 if body < 8192 else 3 if body < 1_048_576 else 4)  # noqa: PLR2004 - zigzag varint
 
 
-def size_in_batch(alone: int, topic: Topic) -> int:
-    """Bytes that it takes at most in a batch of `topic`, anywhere in it; all there is for one that only fits alone.
+def size_of_large(alone: int, topic: Topic) -> int:
+    """Bytes to count for a record that may not fit beside another: all that a batch has.
 
     Raises:
         RecordTooLarge: it does not fit alone.
     """
-    size = alone + GROWTH
-    if size > topic.room:
-        if alone > topic.room:
-            raise RecordTooLarge(
-                f"a record of {alone:,} bytes is above what the topic {topic.name} takes: {topic.room:,} in a batch of "
-                f"{topic.max_batch_bytes:,} (max.message.bytes)"
-            )
-        return topic.room
-    return size
+    if alone > topic.room:
+        raise RecordTooLarge(
+            f"a record of {alone:,} bytes is above what the topic {topic.name} takes: {topic.room:,} in a batch of "
+            f"{topic.max_batch_bytes:,} (max.message.bytes)"
+        )
+    return topic.room

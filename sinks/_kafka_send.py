@@ -72,7 +72,7 @@ class RecordBatch:
                     topic=topic,
                     partition=partition,
                     offset=base + step * index,
-                    timestamp_ms=entry.payload.timestamp_ms if appended_at < 0 else appended_at,
+                    timestamp_ms=entry.payload[0] if appended_at < 0 else appended_at,
                 )
             )
             for index, entry in enumerate(self.entries)
@@ -113,7 +113,7 @@ async def build(
     size = count = 0
     for count, entry in enumerate(entries):  # noqa: B007 - counts what was added
         payload: Payload = entry.payload
-        if append(count, payload.timestamp_ms, payload.key, payload.value, payload.headers) is None:
+        if append(count, payload[0], payload[1], payload[2], payload[3]) is None:
             break
         size += entry.size
     else:

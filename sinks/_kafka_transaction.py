@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sinkwell.core import Delivered, Entry, Verdict
 
     from ._kafka_cluster import Cluster
-    from ._kafka_record import KafkaReceipt
+    from ._kafka_record import KafkaReceipt, Payload
     from ._kafka_send import RecordBatch, Reply, Terms
 
 # A transaction that just ended is still being written down; Java's client asks again after as long.
@@ -223,5 +223,5 @@ class TransactionWriter:
 
 
 def _place_of(entry: Entry) -> tuple[str, int]:
-    payload = entry.payload
-    return payload.topic, payload.partition
+    payload: Payload = entry.payload
+    return payload[4], payload[5]
