@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections import deque
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,15 @@ class Bench:
         for window in self._windows():
             for receipt in [self.sink.put(KafkaRecord(value, key)) for key, value in window]:
                 await receipt
+
+    async def put_sliding(self) -> None:
+        pending: deque[asyncio.Future[object] | Any] = deque()
+        for key, value in self.records:
+            pending.append(self.sink.put(KafkaRecord(value, key)))
+            if len(pending) > WINDOW:
+                await pending.popleft()
+        for receipt in pending:
+            await receipt
 
     async def put_gathered(self) -> None:
         for window in self._windows():
@@ -186,6 +196,7 @@ async def open_bench(stack: AsyncExitStack, place: str, shape: Shape, count: int
 
 def contenders(bench: Bench) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
     return {
+        "put, awaited one by one behind": bench.put_sliding,
         "put, awaited": bench.put_awaited,
         "put, gathered": bench.put_gathered,
         "stream": bench.stream,

@@ -40,6 +40,7 @@ class Topic:
         is_compacted: whether a record must have a key.
         is_stamped: whether records bear the time at which the broker appended them.
         code: why the brokers tell nothing of it.
+        targets: each partition as the core knows it.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Topic:
     is_compacted: bool = False
     is_stamped: bool = False
     code: int = 0
+    targets: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
 
     @property
     def room(self) -> int:
@@ -131,6 +133,7 @@ class Cluster:
             topic.leaders = {number: leader for _, number, leader, *_ in partitions if leader >= 0}
             # Of a topic that is gone the number stays: what was accepted for it is to wait, as its keys say.
             topic.partitions = len(partitions) or topic.partitions
+            topic.targets = [(name, number) for number in range(topic.partitions)]
         self._readings += 1
         self._read_at = asyncio.get_running_loop().time()
 

@@ -15,6 +15,7 @@ from ._kafka_partitioner import Partitioner
 from ._kafka_record import (
     GROWTH,
     MAX_RECORDS,
+    NO_HEADERS,
     KafkaRecord,
     as_bytes,
     headers_of,
@@ -158,7 +159,7 @@ class KafkaDestination:
         if kind is not KafkaRecord:
             value = record if kind is bytes else self._value_of(record)
             if type(value) is not KafkaRecord:
-                return self._place(self._default, None, None, cast("bytes", value), [], int(time() * 1000))
+                return self._place(self._default, None, None, cast("bytes", value), NO_HEADERS, int(time() * 1000))
             record = value
         topic = self._default if record.topic is None else self._topic_named(record.topic)
         value, key, headers = record.value, record.key, record.headers
@@ -169,7 +170,7 @@ class KafkaDestination:
         if type(key) is not bytes and key is not None:
             key = as_bytes(key, "a record's key")
         when = int(time() * 1000) if record.timestamp_ms is None else timestamp_of(record.timestamp_ms)
-        return self._place(topic, record.partition, key, value, headers_of(headers) if headers else [], when)
+        return self._place(topic, record.partition, key, value, headers_of(headers) if headers else NO_HEADERS, when)
 
     def _place(  # noqa: PLR0917 - the parts of a record
         self,
@@ -196,7 +197,7 @@ class KafkaDestination:
         payload: Payload = (timestamp_ms, key, value, headers, name, partition)
         if self._transactions is not None:
             return Encoded(payload, size, 0, None)
-        return Encoded(payload, size, partition, (name, partition))
+        return Encoded(payload, size, partition, topic.targets[partition])
 
     def _topic_named(self, name: str) -> Topic:
         topic = self._cluster.topics.get(name)

@@ -39,27 +39,25 @@ class Partitioner:
         full_bytes: how much a batch holds: so much goes to one partition before the next has its turn.
     """
 
-    __slots__ = ("_full_bytes", "_left", "_remembered", "_topic", "current")
+    __slots__ = ("_full_bytes", "_left", "_partitions", "_remembered", "_topic", "current")
 
     def __init__(self, topic: Topic, *, full_bytes: int) -> None:
         self._topic = topic
         self._full_bytes = full_bytes
         self._remembered: dict[bytes, int] = {}
+        # How many there were when they were remembered.
+        self._partitions = topic.partitions
         # Where records without a key go now, and how many bytes more.
-        self.current = random.randrange(max(1, topic.partitions))
+        self.current = random.randrange(topic.partitions)
         self._left = full_bytes
-
-    def forget(self) -> None:
-        """Forget what was true of another number of partitions."""
-        self._remembered.clear()
-        self.current %= max(1, self._topic.partitions)
 
     def of_key(self, key: bytes) -> int:
         """Give the partition of a key."""
         found = self._remembered.get(key)
-        if found is None:
-            if len(self._remembered) >= _MAX_REMEMBERED:
+        if found is None or self._partitions != self._topic.partitions:
+            if self._partitions != self._topic.partitions or len(self._remembered) >= _MAX_REMEMBERED:
                 self._remembered.clear()
+                self._partitions = self._topic.partitions
             found = self._remembered[key] = (murmur2(key) & 0x7FFFFFFF) % self._topic.partitions
         return found
 

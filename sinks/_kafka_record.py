@@ -24,13 +24,15 @@ Header: TypeAlias = "tuple[str, bytes | None]"
 # for its time's distance from the first one's, one for its length.
 GROWTH: Final = 6
 MAX_RECORDS: Final = 1_000_000
+# One list for all: what a record is made of is what a garbage collector has to walk.
+NO_HEADERS: Final[list[Header]] = []
 # A time that takes no more than seven bytes from any other; the year 10889.
 _LAST_TIMESTAMP_MS: Final = 1 << 48
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class KafkaRecord:
-    """One record of a topic.
+    """One record of a topic; what it holds is taken over when it is put.
 
     Attributes:
         value: text, bytes, or `None` for a tombstone; anything else goes through the sink's `encode`.
@@ -97,7 +99,7 @@ def headers_of(headers: Any) -> list[Header]:
         InvalidRecord: a name or a value is not of a form that Kafka has.
     """
     if not headers:
-        return []
+        return NO_HEADERS
     try:
         pairs: list[tuple[Any, Any]] = list(headers.items() if isinstance(headers, Mapping) else headers)
         found = [(name, as_bytes(value, "a header's value")) for name, value in pairs]
