@@ -7,6 +7,7 @@ one. A connection of it sends one request and gives one answer, and that is what
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from ._extras import needs_extra
@@ -52,9 +53,28 @@ NEVER_LET_IN: Final = cast(
     ),
 )
 
+
+
+def _unshown(_request: object) -> str:
+    return "<a produce request>"
+
+
+# aiokafka logs each request: ours hide the records in it, and what is in a request to be let in is not logged at all.
 _PRODUCE: Final[dict[int, Any]] = {
-    version: getattr(produce, f"ProduceRequest_v{version}") for version in range(3, 9)
+    version: type("Produce", (getattr(produce, f"ProduceRequest_v{version}"),), {"__repr__": _unshown})
+    for version in range(3, 9)
 }
+
+
+def _is_no_secret(record: logging.LogRecord) -> bool:
+    given: object = record.args
+    return not isinstance(given, tuple) or not any(
+        type(part).__name__.startswith("SaslAuthenticateRequest") for part in cast("tuple[object, ...]", given)
+    )
+
+
+logging.getLogger("aiokafka.conn").addFilter(_is_no_secret)
+
 _TOPIC: Final = 2
 _TRANSACTION: Final = 1
 

@@ -104,6 +104,8 @@ class TransactionWriter:
         if error is not None:
             return {entry: Unknown(error) if entry in mine else Retry(error) for entry in entries}
         self._unsettled = {}
+        for entry, delivered in mine.items():
+            delivered.receipt.attempts = entry.attempts
         return {**mine}
 
     async def _transact(self, entries: Sequence[Entry]) -> dict[Entry, Verdict[KafkaReceipt]]:
