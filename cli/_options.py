@@ -15,6 +15,7 @@ _SNS: Final = "Amazon SNS (--sink sns)"
 _FIFO: Final = "FIFO queues and topics (--sink sqs, sns)"
 _DYNAMODB: Final = "Amazon DynamoDB (--sink dynamodb)"
 _AWS: Final = "Amazon (--sink sqs, sns, dynamodb)"
+_KAFKA: Final = "Apache Kafka (--sink kafka)"
 _POSTGRES: Final = "PostgreSQL (--sink postgres)"
 _POLICY: Final = "Policy (env: SINKWELL_<SINK>_ and the name, as SINKWELL_SQS_LINGER)"
 
@@ -32,7 +33,7 @@ def _variable(name: str) -> str:
 
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="The file to read, gzipped or not; - for standard input.")]
-SinkName = Annotated[str, typer.Option("--sink", metavar="sqs|sns|dynamodb|postgres", help="Where the records go.")]
+SinkName = Annotated[str, typer.Option("--sink", metavar="sqs|sns|dynamodb|kafka|postgres", help="Where the records go.")]
 
 FormatOption = Annotated[
     Format | None,
@@ -125,6 +126,27 @@ TableName = Annotated[
     str | None,
     typer.Option(
         help="The table, by name or ARN." + _variable("DYNAMODB_TABLE_NAME"), rich_help_panel=_DYNAMODB, metavar="NAME"
+    ),
+]
+
+BootstrapServers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT,…",
+        help="Some of the brokers; they tell the others." + _variable("KAFKA_BOOTSTRAP_SERVERS"),
+        rich_help_panel=_KAFKA,
+    ),
+]
+Topic = Annotated[
+    str | None,
+    typer.Option(help="The topic. It must be there." + _variable("KAFKA_TOPIC"), rich_help_panel=_KAFKA),
+]
+KeyField = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIELD",
+        help="The field whose value is a record's key. Default: records have none.",
+        rich_help_panel=_KAFKA,
     ),
 ]
 

@@ -105,6 +105,12 @@ def _postgres(setup: Setup) -> Feed:
     return PostgresFeed(setup)
 
 
+def _kafka(setup: Setup) -> Feed:
+    from ._kafka_feed import KafkaFeed
+
+    return KafkaFeed(setup)
+
+
 SINKS: Final[Mapping[str, SinkKind]] = {
     "sqs": SinkKind(
         "Amazon SQS",
@@ -119,6 +125,7 @@ SINKS: Final[Mapping[str, SinkKind]] = {
     "dynamodb": SinkKind(
         "Amazon DynamoDB", frozenset({"table_name", "endpoint_url", "region_name"}), _dynamodb, is_exact=True
     ),
+    "kafka": SinkKind("Apache Kafka", frozenset({"bootstrap_servers", "topic", "key_field"}), _kafka),
     "postgres": SinkKind(
         "PostgreSQL", frozenset({"dsn", "table", "columns"}), _postgres, needs_columns=True, is_exact=True
     ),

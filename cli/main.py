@@ -87,6 +87,9 @@ def pipe(  # noqa: PLR0917 - typer calls it by name
     group_id_field: options.GroupIdField = None,
     deduplication_id_field: options.DeduplicationIdField = None,
     table_name: options.TableName = None,
+    bootstrap_servers: options.BootstrapServers = None,
+    topic: options.Topic = None,
+    key_field: options.KeyField = None,
     dsn: options.Dsn = None,
     table: options.Table = None,
     columns: options.Columns = None,
@@ -126,7 +129,7 @@ def pipe(  # noqa: PLR0917 - typer calls it by name
 
 _SETTINGS = frozenset({
     *("queue_url", "topic_arn", "endpoint_url", "region_name", "group_id_field", "deduplication_id_field"),
-    *("table_name", "dsn", "table", "columns"),
+    *("table_name", "dsn", "table", "columns", "bootstrap_servers", "topic", "key_field"),
     *("max_records", "max_bytes", "concurrency", "linger", "rate_records", "rate_requests", "rate_units"),
     *("max_attempts", "attempt_timeout", "delivery_timeout", "on_unknown"),
 })  # fmt: skip

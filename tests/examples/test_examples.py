@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
 
 if TYPE_CHECKING:
+    from tests.servers.kafka import KafkaServer
     from tests.servers.postgres import PostgresServer
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +48,18 @@ def test_a_csvs_good_lines_are_in_the_table_and_its_bad_ones_in_a_file(postgres_
     told = run_example("csv_dead_letters", SINKWELL_POSTGRES_DSN=postgres_server.dsn)
     assert told.count("4,997 products are there, 3 lines are not") == 2
     assert [json.loads(line)["record"]["number"] for line in told.splitlines()[2:]] == ["?", 400, 4_000]
+
+
+def test_the_fastapi_service_answers_with_the_place_of_each_event(kafka_server: "KafkaServer") -> None:
+    AdminClient({"bootstrap.servers": kafka_server.bootstrap_servers}).create_topics([NewTopic("orders", 3)])[
+        "orders"
+    ].result(10)
+    environment = {
+        "SINKWELL_KAFKA_BOOTSTRAP_SERVERS": kafka_server.bootstrap_servers,
+        "SINKWELL_KAFKA_TOPIC": "orders",
+    }
+    told = run_example("fastapi_kafka", **environment)
+    assert told.startswith("200 orders placed, 200 events in the topic where the answers say")
 
 
 def test_the_predict_example_calls_the_model_with_full_lists_and_fails_the_bad_image_alone() -> None:
