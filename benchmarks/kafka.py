@@ -20,7 +20,6 @@ import confluent_kafka
 from _report import FLOOR, OURS, PEER, Report, bars, interleaved, is_quick, median, ratio
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.client import AIOKafkaClient
 
 from sinkwell.core import Policy
 from sinkwell.sinks.kafka import KafkaRecord, KafkaSink
@@ -95,9 +94,7 @@ class Bench:
 
     async def send(self) -> None:
         for window in self._windows():
-            accepted = await asyncio.gather(
-                *[self.aiokafka.send(self.topic, value, key=key) for key, value in window]
-            )
+            accepted = await asyncio.gather(*[self.aiokafka.send(self.topic, value, key=key) for key, value in window])
             await asyncio.gather(*accepted)
 
     async def send_batch(self) -> None:
@@ -171,9 +168,7 @@ async def open_bench(stack: AsyncExitStack, place: str, shape: Shape, count: int
     policy = Policy(linger=0.1, max_bytes=BATCH_BYTES, max_records=10_000, max_pending_records=160_000)
     sink = await stack.enter_async_context(KafkaSink(place, topic, policy=policy))
     aiokafka = await stack.enter_async_context(
-        AIOKafkaProducer(
-            bootstrap_servers=place, enable_idempotence=True, max_batch_size=BATCH_BYTES, linger_ms=5
-        )
+        AIOKafkaProducer(bootstrap_servers=place, enable_idempotence=True, max_batch_size=BATCH_BYTES, linger_ms=5)
     )
     confluent = confluent_kafka.Producer(
         {
@@ -233,7 +228,9 @@ def add_figures(report: Report, bench: Bench, seconds: dict[str, list[float]]) -
     report.plot(bars(shape.title, "thousand records/s", drawn))
 
 
-def measure(runner: asyncio.Runner, place: str, shape: Shape, count: int, rounds: int) -> tuple[Bench, dict[str, list[float]]]:
+def measure(
+    runner: asyncio.Runner, place: str, shape: Shape, count: int, rounds: int
+) -> tuple[Bench, dict[str, list[float]]]:
     stack = AsyncExitStack()
     try:
         bench = runner.run(open_bench(stack, place, shape, count))

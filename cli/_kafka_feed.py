@@ -46,7 +46,7 @@ class KafkaFeed:
 
     def _record(self, line: Line) -> KafkaRecord:
         values = self._reader.named(line.value) if isinstance(self._reader, CsvReader) else line.value
-        key = values.get(self._key_field) if is_object(values) else None
+        key = values.get(self._key_field or "") if is_object(values) else None
         if isinstance(key, bool) or not isinstance(key, str | int):
             raise InvalidRecord(f"its field {self._key_field!r} must be text or a whole number")
         return KafkaRecord(self._value(line), key=str(key))

@@ -78,14 +78,20 @@ async def main() -> None:
     placed = {answer.json()["id"]: answer.json() for answer in answers if answer.status_code == 201}
     settings = KafkaSettings.load()
     found = 0
-    async with AIOKafkaConsumer(
-        settings.topic, bootstrap_servers=settings.bootstrap_servers, auto_offset_reset="earliest"
-    ) as consumer, asyncio.timeout(30):
+    async with (
+        AIOKafkaConsumer(
+            settings.topic, bootstrap_servers=settings.bootstrap_servers, auto_offset_reset="earliest"
+        ) as consumer,
+        asyncio.timeout(30),
+    ):
         while found < len(placed):
             message = await consumer.getone()
             event = OrderPlaced.model_validate_json(message.value)
             if event.id in placed:
-                assert (message.partition, message.offset) == (placed[event.id]["partition"], placed[event.id]["offset"])
+                assert (message.partition, message.offset) == (
+                    placed[event.id]["partition"],
+                    placed[event.id]["offset"],
+                )
                 found += 1
     print(f"{len(placed)} orders placed, {found} events in the topic where the answers say, {requests} requests")
 

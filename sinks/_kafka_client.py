@@ -3,10 +3,11 @@
 Its producer retries on its own, never gives up on an idempotent batch, and leaves a gap in the sequence after a failed
 one. A connection of it sends one request and gives one answer, and that is what a destination needs.
 """
+# pyright: reportMissingTypeStubs=false
+# aiokafka ships no types; what is used of it is given ours here.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -15,11 +16,12 @@ from ._extras import needs_extra
 with needs_extra("kafka"):
     from aiokafka import codec, errors
     from aiokafka.abc import AbstractTokenProvider
-    from aiokafka.conn import create_conn
+    from aiokafka.conn import create_conn  # pyright: ignore[reportUnknownVariableType]
     from aiokafka.protocol import admin, coordination, metadata, produce, transaction
     from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 CODECS: Final[dict[str, tuple[int, Callable[[], bool]]]] = {
@@ -54,7 +56,6 @@ NEVER_LET_IN: Final = cast(
 )
 
 
-
 def _unshown(_request: object) -> str:
     return "<a produce request>"
 
@@ -69,7 +70,7 @@ _PRODUCE: Final[dict[int, Any]] = {
 def _is_no_secret(record: logging.LogRecord) -> bool:
     given: object = record.args
     return not isinstance(given, tuple) or not any(
-        type(part).__name__.startswith("SaslAuthenticateRequest") for part in cast("tuple[object, ...]", given)
+        type(part).__name__.startswith("SaslAuthenticateRequest") for part in given
     )
 
 
@@ -121,7 +122,7 @@ class Produce:
 
     __slots__ = ("_fields",)
 
-    def __init__(  # noqa: PLR0917 - the request's own fields
+    def __init__(
         self, transactional_id: str | None, acks: int, timeout_ms: int, topic: str, batches: Sequence[tuple[int, bytes]]
     ) -> None:
         self._fields = (transactional_id, acks, timeout_ms, [(topic, list(batches))])
@@ -150,10 +151,13 @@ def abort(connection: Connection) -> asyncio.Future[None] | None:
     return connection.close()
 
 
-def new_builder(*, codec_number: int, producer: tuple[int, int], sequence: int, size: int, is_transactional: bool) -> Builder:
+def new_builder(
+    *, codec_number: int, producer: tuple[int, int], sequence: int, size: int, is_transactional: bool
+) -> Builder:
     """Make a builder for a batch of at most `size` bytes before compression."""
     return cast(
-        "Builder", cast("Any", DefaultRecordBatchBuilder)(2, codec_number, int(is_transactional), *producer, sequence, size)
+        "Builder",
+        cast("Any", DefaultRecordBatchBuilder)(2, codec_number, int(is_transactional), *producer, sequence, size),
     )
 
 
@@ -177,7 +181,9 @@ def coordinator_request(transactional_id: str) -> Any:
     return cast("Any", coordination.FindCoordinatorRequest)(transactional_id, _TRANSACTION)
 
 
-def add_partitions_request(transactional_id: str, producer: tuple[int, int], topics: Sequence[tuple[str, list[int]]]) -> Any:
+def add_partitions_request(
+    transactional_id: str, producer: tuple[int, int], topics: Sequence[tuple[str, list[int]]]
+) -> Any:
     """Take partitions into the transaction."""
     return cast("Any", transaction.AddPartitionsToTxnRequest)(transactional_id, *producer, list(topics))
 

@@ -155,9 +155,9 @@ class KafkaDestination:
         Raises:
             InvalidRecord: Kafka would refuse it.
         """
-        kind = type(record)
+        kind = cast("type[object]", type(record))
         if kind is not KafkaRecord:
-            value = record if kind is bytes else self._value_of(record)
+            value: Any = record if kind is bytes else self._value_of(record)
             if type(value) is not KafkaRecord:
                 return self._place(self._default, None, None, cast("bytes", value), NO_HEADERS, int(time() * 1000))
             record = value

@@ -69,6 +69,7 @@ class PartitionWriter:
         parts: list[Sequence[Entry]] = [left] if left else []
         while parts:
             part = parts.pop(0)
+            batch: RecordBatch | None = None
             try:
                 batch = await self._build(part)
                 if len(batch.entries) < len(part):
@@ -83,7 +84,7 @@ class PartitionWriter:
                 break_off = Retry(error)
             except UnansweredError as failure:
                 break_off = Retry(failure.__cause__ or failure)
-                _say(batch.entries, Unknown(break_off.error), verdicts)
+                _say(() if batch is None else batch.entries, Unknown(break_off.error), verdicts)
             else:
                 if reply.meaning is Meaning.WRITTEN and not parts and not verdicts:
                     return self._all_written(batch, reply)
@@ -181,7 +182,7 @@ class PartitionWriter:
         return []
 
     async def _can_read_limits(self) -> bool:
-        """Learn the topic's new limit, by which the next batch is built; without it, halves will do. Not if cancelled."""
+        """Learn the topic's new limit, for the next batch; without it, halves will do. Not if cancelled."""
         try:
             await self._cluster.read_limits([self._topic.name])
         except KafkaError:

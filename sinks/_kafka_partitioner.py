@@ -48,7 +48,7 @@ class Partitioner:
         # How many there were when they were remembered.
         self._partitions = topic.partitions
         # Where records without a key go now, and how many bytes more.
-        self.current = random.randrange(topic.partitions)
+        self.current = random.randrange(topic.partitions)  # noqa: S311 - no secret
         self._left = full_bytes
 
     def of_key(self, key: bytes) -> int:

@@ -101,7 +101,8 @@ def headers_of(headers: Any) -> list[Header]:
     if not headers:
         return NO_HEADERS
     try:
-        pairs: list[tuple[Any, Any]] = list(headers.items() if isinstance(headers, Mapping) else headers)
+        given: Any = headers.items() if isinstance(headers, Mapping) else headers  # pyright: ignore[reportUnknownVariableType]
+        pairs: list[tuple[Any, Any]] = list(given)
         found = [(name, as_bytes(value, "a header's value")) for name, value in pairs]
     except (TypeError, ValueError):
         found = None

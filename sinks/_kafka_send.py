@@ -98,7 +98,7 @@ class Reply:
     culprits: Sequence[int]
 
 
-async def build(
+async def build(  # noqa: PLR0917 - what a batch is made of
     terms: Terms, topic: Topic, partition: int, entries: Sequence[Entry], producer: tuple[int, int], sequence: int
 ) -> RecordBatch:
     """Write as many of the entries as one batch of the topic holds, at least one."""
@@ -111,7 +111,7 @@ async def build(
     )
     append = builder.append
     size = count = 0
-    for count, entry in enumerate(entries):  # noqa: B007 - counts what was added
+    for count, entry in enumerate(entries):
         payload: Payload = entry.payload
         if append(count, payload[0], payload[1], payload[2], payload[3]) is None:
             break
@@ -162,14 +162,12 @@ async def send(cluster: Cluster, terms: Terms, batch: RecordBatch) -> Reply:
 
 
 def _reply_in(answer: Any, topic: str, partition: int) -> Reply:
-    found = [
-        row for name, partitions in answer.topics if name == topic for row in partitions if row[0] == partition
-    ]
+    found = [row for name, partitions in answer.topics if name == topic for row in partitions if row[0] == partition]
     if len(found) != 1:
         raise UnansweredError from KafkaError(f"{topic}[{partition}]: the answer speaks of it {len(found)} times")
     # partition, error_code, offset, timestamp; from v5 log_start_offset; from v8 record_errors and error_message.
     _, code, offset, timestamp, *more = found[0]
-    errors: Any = more[1] if len(more) > 1 else []
+    errors: list[tuple[int, str | None]] = (more[1] if len(more) > 1 else None) or []
     message = more[2] if len(more) > 2 else None  # noqa: PLR2004 - see above
-    culprits = [index for index, _ in errors or []]
+    culprits = [index for index, _ in errors]
     return Reply(meaning_of(code), refusal(f"{topic}[{partition}]", code, message), offset, timestamp, culprits)

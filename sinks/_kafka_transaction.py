@@ -36,7 +36,7 @@ _NOT_THE_COORDINATOR: Final = frozenset({15, 16})
 _CONCURRENT_TRANSACTIONS: Final = 51
 
 
-class _Refused(Exception):  # noqa: N818 - not an error of ours
+class _Refused(Exception):
     """A partition did not take its part."""
 
     def __init__(self, reply: Reply, batch: RecordBatch) -> None:
@@ -179,21 +179,20 @@ class TransactionWriter:
             return KafkaError(f"the commit of transaction {self._id!r} was not answered in time")
         return None
 
-    def _judge(
-        self, entries: Sequence[Entry], reply: Reply, batch: RecordBatch
-    ) -> dict[Entry, Verdict[KafkaReceipt]]:
+    def _judge(self, entries: Sequence[Entry], reply: Reply, batch: RecordBatch) -> dict[Entry, Verdict[KafkaReceipt]]:
         """Say what one partition's refusal means for all: none of it counts, and who is to blame does not go again."""
         error = reply.error
-        if reply.meaning is Meaning.SETUP:
-            blamed = set(batch.entries)
-        elif reply.meaning in (Meaning.RECORD, Meaning.LARGE) and len(batch.entries) == 1:
-            blamed = set(batch.entries)
+        blamed: frozenset[Entry]
+        if reply.meaning is Meaning.SETUP or (
+            reply.meaning in (Meaning.RECORD, Meaning.LARGE) and len(batch.entries) == 1
+        ):
+            blamed = frozenset(batch.entries)
         elif reply.meaning is Meaning.RECORD and reply.culprits:
-            blamed = {batch.entries[index] for index in reply.culprits if 0 <= index < len(batch.entries)}
+            blamed = frozenset(batch.entries[index] for index in reply.culprits if 0 <= index < len(batch.entries))
         elif reply.meaning in (Meaning.RECORD, Meaning.LARGE):
             raise BatchRefused from error
         else:
-            blamed = set[Entry]()
+            blamed = frozenset()
         slow = reply.meaning is Meaning.THROTTLED
         return {entry: Rejected(error) if entry in blamed else Retry(error, throttled=slow) for entry in entries}
 

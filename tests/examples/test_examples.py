@@ -51,9 +51,8 @@ def test_a_csvs_good_lines_are_in_the_table_and_its_bad_ones_in_a_file(postgres_
 
 
 def test_the_fastapi_service_answers_with_the_place_of_each_event(kafka_server: "KafkaServer") -> None:
-    AdminClient({"bootstrap.servers": kafka_server.bootstrap_servers}).create_topics([NewTopic("orders", 3)])[
-        "orders"
-    ].result(10)
+    admin = AdminClient({"bootstrap.servers": kafka_server.bootstrap_servers})
+    admin.create_topics([NewTopic("orders", 3)])["orders"].result(10)
     environment = {
         "SINKWELL_KAFKA_BOOTSTRAP_SERVERS": kafka_server.bootstrap_servers,
         "SINKWELL_KAFKA_TOPIC": "orders",

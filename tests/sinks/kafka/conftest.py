@@ -84,9 +84,7 @@ async def proxy(kafka_server: KafkaServer) -> AsyncIterator[FaultProxy]:
         yield way
 
 
-def reckon(
-    records: Sequence[ConsumerRecord[bytes, bytes]], outcomes: Sequence[tuple[bytes, object]]
-) -> dict[str, int]:
+def reckon(records: Sequence[ConsumerRecord[bytes, bytes]], outcomes: Sequence[tuple[bytes, object]]) -> dict[str, int]:
     """Hold what the broker has against what callers were told; raise on a contradiction, else count.
 
     No receipt without its record at its offset; no NOT_WRITTEN that is there; nothing twice but what was UNKNOWN.

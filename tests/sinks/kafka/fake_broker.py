@@ -118,7 +118,7 @@ class FakeBroker:
             while True:
                 (size,) = struct.unpack(">i", await reader.readexactly(4))
                 frame = await reader.readexactly(size)
-                key, version, correlation, client = struct.unpack_from(">hhih", frame)
+                key, _version, correlation, client = struct.unpack_from(">hhih", frame)
                 self.requests[key] += 1
                 body = frame[10 + max(client, 0) :]
                 answer = await self._answer(key, body)

@@ -44,12 +44,15 @@ def test_keys_hash_as_in_aiokafka(key: bytes) -> None:
 
 
 bytes_or_none = st.none() | st.binary(max_size=300)
-headers = st.lists(st.tuples(st.text(max_size=20).filter(lambda t: t.isascii() or t.encode("utf-8", "replace")), bytes_or_none), max_size=4)
+headers = st.lists(
+    st.tuples(st.text(max_size=20).filter(lambda t: t.isascii() or t.encode("utf-8", "replace")), bytes_or_none),
+    max_size=4,
+)
 records = st.tuples(bytes_or_none, bytes_or_none, headers)
 
 
 def encodable(record: tuple[object, object, list[tuple[str, object]]]) -> bool:
-    return all("\ud800" > letter or letter > "\udfff" for name, _ in record[2] for letter in name)
+    return all(letter < "\ud800" or letter > "\udfff" for name, _ in record[2] for letter in name)
 
 
 def build(batch: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]], gap_ms: int = 0) -> bytearray:
@@ -104,7 +107,7 @@ def test_connections_take_what_we_give_them() -> None:
 @pytest.mark.parametrize(("most", "chosen"), [(3, 3), (7, 7), (8, 8), (13, 8)])
 def test_a_produce_request_has_the_newest_form_that_both_sides_know(most: int, chosen: int) -> None:
     request = Produce(None, -1, 1_000, "t", [(0, b"canary")]).prepare({0: (0, most)})
-    assert request.API_VERSION == chosen
+    assert chosen == request.API_VERSION
     assert "canary" not in repr(request)
     assert request.encode().endswith(b"canary")
 

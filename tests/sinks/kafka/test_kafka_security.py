@@ -23,6 +23,7 @@ from confluent_kafka.admin import (
 from sinkwell.core import ConfigError, DeliveryRejected, Outcome
 from sinkwell.sinks._kafka_security import Security, parse_servers
 from sinkwell.sinks.kafka import KafkaRecord, KafkaSink, SaslPassword, SaslToken
+
 if TYPE_CHECKING:
     from tests.servers import KafkaServer
     from tests.sinks.kafka.conftest import Broker

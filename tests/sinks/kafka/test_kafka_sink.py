@@ -12,7 +12,6 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from sinkwell.core import ConfigError, DeliveryRejected, InvalidRecord, Outcome, Policy, RecordTooLarge
 from sinkwell.sinks.kafka import KafkaError, KafkaReceipt, KafkaRecord, KafkaSink
-
 from tests.sinks.kafka.conftest import QUICK, assert_in_order, reckon
 
 if TYPE_CHECKING:
@@ -202,7 +201,7 @@ async def test_a_topic_that_is_not_there_is_told_when_the_sink_opens_and_is_not_
 
 
 async def test_a_cluster_out_of_reach_is_told_when_the_sink_opens() -> None:
-    with pytest.raises(ConfigError, match="no connection to 127.0.0.1:9"):
+    with pytest.raises(ConfigError, match=r"no connection to 127\.0\.0\.1:9"):
         async with KafkaSink("127.0.0.1:9", "t", policy=QUICK):
             pass
 

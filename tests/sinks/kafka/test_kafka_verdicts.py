@@ -212,9 +212,7 @@ FAULTS = [
 async def test_in_a_storm_of_faults_every_outcome_is_true(seed: int) -> None:
     rng = random.Random(seed)
     values = [b"%d" % number for number in range(600)]
-    policy = Policy(
-        attempt_timeout=0.2, delivery_timeout=1.5, backoff=Backoff(base=0.001, cap=0.005), max_records=20
-    )
+    policy = Policy(attempt_timeout=0.2, delivery_timeout=1.5, backoff=Backoff(base=0.001, cap=0.005), max_records=20)
     async with FakeBroker(partitions=3) as broker:
         broker.chance = lambda: rng.choice(FAULTS) if rng.random() < 0.4 else None
         async with KafkaSink(broker.place, "events", policy=policy) as sink:
