@@ -112,14 +112,14 @@ async def test_a_second_sink_with_the_same_id_shuts_out_the_first_until_it_takes
     assert [record.value for record in held] == [b"k:0", b"k:1", b"k:2"]
 
 
-async def test_what_was_not_committed_in_time_is_not_written(kafka: Broker) -> None:
+async def test_what_was_not_committed_in_time_is_not_written(kafka: Broker, proxy: FaultProxy) -> None:
     topic = await kafka.topic()
     policy = Policy(attempt_timeout=0.3, delivery_timeout=0.8)
-    async with kafka.sink(topic, transactional_id=topic, policy=policy) as sink:
+    async with kafka.sink(topic, at=f"{proxy.host}:{proxy.port}", transactional_id=topic, policy=policy) as sink:
         await sink.put("k:0")
-        kafka.server.kill()
+        proxy.refuse()
+        proxy.reset()
         outcome = (await sink.put_many(["k:1"]))[0]
-    await asyncio.to_thread(kafka.server.restart)
     assert isinstance(outcome, DeliveryError)
     assert outcome.outcome is Outcome.NOT_WRITTEN
     assert [record.value for record in await kafka.holds(topic, committed_only=True)] == [b"k:0"]
