@@ -120,14 +120,30 @@ async def test_a_batch_whose_answer_never_comes_is_unknown(broker: FakeBroker, d
     assert broker.values == VALUES
 
 
-async def test_what_ended_as_unknown_is_not_sent_again_and_what_follows_is_delivered(broker: FakeBroker) -> None:
+@pytest.mark.parametrize("is_applied", [True, False])
+async def test_what_ended_as_unknown_is_not_sent_again_and_what_follows_is_not_taken_for_it(
+    broker: FakeBroker, is_applied: bool
+) -> None:
+    # Under the same sequence number the broker would take the next batch for the lost one, and nobody would notice.
     async with KafkaSink(broker.place, "events", policy=BRIEF) as sink:
-        broker.chance = lambda: Fault(is_applied=False, does="hang")
+        broker.chance = lambda: Fault(is_applied=is_applied, does="hang")
         lost = await sink.put_many([b"lost"])
         broker.chance = lambda: None
-        assert (await sink.put(b"next")).offset == 0
+        receipt = await sink.put(b"next")
     assert lost[0].outcome is Outcome.UNKNOWN
-    assert broker.values == [b"next"]
+    assert broker.values == [b"lost", b"next"][not is_applied :]
+    assert broker.values[receipt.offset] == b"next"
+
+
+async def test_what_was_put_meanwhile_does_not_join_a_batch_that_is_sent_again(broker: FakeBroker) -> None:
+    policy = Policy(attempt_timeout=0.3, backoff=Backoff(base=0.05, jitter="none"))
+    async with KafkaSink(broker.place, "events", policy=policy) as sink:
+        broker.faults += [Fault(does="drop")]
+        first = await sink.submit(b"first")
+        await asyncio.sleep(0.03)
+        second = await sink.submit(b"second")
+        assert [((await each).offset, (await each).attempts) for each in (first, second)] == [(0, 2), (1, 1)]
+    assert broker.values == [b"first", b"second"]
 
 
 async def test_a_batch_that_was_there_already_but_no_longer_listed_is_delivered_without_its_offset(
