@@ -14,7 +14,6 @@ import asyncio
 import secrets
 import sys
 import time
-from collections import deque
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,9 +52,9 @@ class Shape:
 
 
 SHAPES = (
-    Shape("100 bytes, keyed", 100, is_keyed=True, count=100_000),
-    Shape("100 bytes, no key", 100, is_keyed=False, count=100_000),
-    Shape("1 KB, keyed", 1_000, is_keyed=True, count=30_000),
+    Shape("100 bytes, keyed", 100, is_keyed=True, count=60_000),
+    Shape("100 bytes, no key", 100, is_keyed=False, count=60_000),
+    Shape("1 KB, keyed", 1_000, is_keyed=True, count=20_000),
 )
 
 
@@ -80,15 +79,6 @@ class Bench:
         for window in self._windows():
             for receipt in [self.sink.put(KafkaRecord(value, key)) for key, value in window]:
                 await receipt
-
-    async def put_sliding(self) -> None:
-        pending: deque[asyncio.Future[object] | Any] = deque()
-        for key, value in self.records:
-            pending.append(self.sink.put(KafkaRecord(value, key)))
-            if len(pending) > WINDOW:
-                await pending.popleft()
-        for receipt in pending:
-            await receipt
 
     async def put_gathered(self) -> None:
         for window in self._windows():
@@ -217,7 +207,6 @@ async def open_bench(stack: AsyncExitStack, place: str, shape: Shape, count: int
 
 def contenders(bench: Bench) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
     return {
-        "put, a window behind": bench.put_sliding,
         "put, awaited": bench.put_awaited,
         "put, gathered": bench.put_gathered,
         "stream": bench.stream,
@@ -249,8 +238,7 @@ def add_figures(report: Report, bench: Bench, seconds: dict[str, list[float]]) -
         ],
     )
     for peer, target in TARGETS.items():
-        for name in ("put, a window behind", "put, awaited"):
-            report.at_least(f"{shape.title}: {name} / {peer}", over(name, peer), target)
+        report.at_least(f"{shape.title}: put, awaited / {peer}", over("put, awaited", peer), target)
     colours = {name: FLOOR if "batch" in name else PEER if name in peers else OURS for name in seconds}
     drawn = {name: (1e-3 / median(seconds[name]), colours[name]) for name in seconds}
     report.plot(bars(shape.title, "thousand records/s", drawn))
