@@ -3,9 +3,9 @@
     python benchmarks/kafka.py [--quick]
 
 All with acks=all and idempotence, in batches of up to 1 MB. aiokafka's `send_batch` is driven by hand, twice: with its
-own partitioner, as a program needs it whose records have keys, and with records that were sorted into partitions before the
-clock starts. Either way it has one future a batch, and its records no receipts of their own. confluent-kafka's producer
-is C, with threads of its own. Client and broker share the machine's cores.
+own partitioner, as a program needs it whose records have keys, and with records that were sorted into partitions
+before the clock starts. Either way it has one future a batch, and its records have no receipts of their own.
+confluent-kafka's producer is C, with threads of its own. Client and broker share the machine's cores.
 """
 
 from __future__ import annotations
