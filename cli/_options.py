@@ -33,7 +33,9 @@ def _variable(name: str) -> str:
 
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="The file to read, gzipped or not; - for standard input.")]
-SinkName = Annotated[str, typer.Option("--sink", metavar="sqs|sns|dynamodb|kafka|postgres", help="Where the records go.")]
+SinkName = Annotated[
+    str, typer.Option("--sink", metavar="sqs|sns|dynamodb|kafka|postgres", help="Where the records go.")
+]
 
 FormatOption = Annotated[
     Format | None,

@@ -10,6 +10,7 @@ Before: the destination. After: `send`, for each partition.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
@@ -113,6 +114,11 @@ class TransactionWriter:
             receipts = await self._write_parts(entries)
         except _Refused as refused:
             self._leave()
+            if refused.reply.meaning is Meaning.LARGE and len(refused.batch.entries) > 1:
+                # The topic's limit was lowered: by the new one the next batches are built. No record is to blame.
+                with suppress(KafkaError, asyncio.CancelledError):
+                    await self._cluster.read_limits([refused.batch.topic])
+                return dict.fromkeys(entries, Retry(refused.reply.error))
             return self._judge(entries, refused.reply, refused.batch)
         except (NotSentError, UnansweredError) as failure:
             self._leave()
@@ -189,7 +195,7 @@ class TransactionWriter:
             blamed = frozenset(batch.entries)
         elif reply.meaning is Meaning.RECORD and reply.culprits:
             blamed = frozenset(batch.entries[index] for index in reply.culprits if 0 <= index < len(batch.entries))
-        elif reply.meaning in (Meaning.RECORD, Meaning.LARGE):
+        elif reply.meaning is Meaning.RECORD:
             raise BatchRefused from error
         else:
             blamed = frozenset()

@@ -7,6 +7,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from sinkwell.core import Backoff, DeliveryError, DeliveryRejected, Outcome, Policy
 from sinkwell.sinks.kafka import KafkaReceipt, KafkaRecord
@@ -50,6 +51,17 @@ async def test_a_refused_record_fails_alone_and_its_neighbours_are_committed_onc
     assert [number for number in range(20) if isinstance(outcomes[number], DeliveryRejected)] == [7]
     held = await kafka.holds(topic, committed_only=True)
     assert reckon(held, told(records, outcomes)) == {"receipts": 19, "duplicates": 0, "not_written": 1}
+
+
+async def test_a_limit_that_was_lowered_meanwhile_blames_no_record(kafka: Broker) -> None:
+    topic = await kafka.topic(2)
+    records = numbered(30)
+    async with kafka.sink(topic, transactional_id=topic, policy=POLICY) as sink:
+        await kafka.admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": "100"})])
+        outcomes = await sink.put_many(records)
+    held = await kafka.holds(topic, committed_only=True)
+    assert reckon(held, told(records, outcomes)) == {"receipts": 30, "duplicates": 0}
+    assert_in_order(held)
 
 
 @pytest.mark.parametrize("lost", ["request", "answer"])
