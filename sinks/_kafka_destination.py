@@ -194,7 +194,7 @@ class KafkaDestination:
             partition = self._partitioners[name].next_for(size)
         if key is None and topic.is_compacted:
             raise InvalidRecord(f"the topic {name} is compacted: each record needs a key")
-        payload: Payload = (timestamp_ms, key, value, headers, name, partition)
+        payload: Payload = (timestamp_ms, key, value, headers or None, name, partition)
         if self._transactions is not None:
             return Encoded(payload, size, 0, None)
         return Encoded(payload, size, partition, topic.targets[partition])

@@ -24,7 +24,6 @@ Header: TypeAlias = "tuple[str, bytes | None]"
 # for its time's distance from the first one's, one for its length.
 GROWTH: Final = 6
 MAX_RECORDS: Final = 1_000_000
-# One list for all: what a record is made of is what a garbage collector has to walk.
 NO_HEADERS: Final[list[Header]] = []
 # A time that takes no more than seven bytes from any other; the year 10889.
 _LAST_TIMESTAMP_MS: Final = 1 << 48
@@ -68,8 +67,9 @@ class KafkaReceipt(Receipt):
     timestamp_ms: int
 
 
-# A record as it goes into a batch. A plain tuple, because one is made for every record: the builder's arguments first.
-Payload: TypeAlias = "tuple[int, bytes | None, bytes | None, list[Header], str, int]"
+# A record as it goes into a batch, the builder's arguments first. One is made for every record, so it is a plain tuple,
+# and without headers it holds no container: then the garbage collector does not walk it.
+Payload: TypeAlias = "tuple[int, bytes | None, bytes | None, list[Header] | None, str, int]"
 """`timestamp_ms`, `key`, `value`, `headers`, `topic`, `partition`."""
 
 

@@ -10,7 +10,7 @@ from sinkwell.core import Delivered
 
 from ._kafka_client import BROKEN, Produce, new_builder
 from ._kafka_errors import STALE_METADATA, KafkaError, Meaning, meaning_of, refusal
-from ._kafka_record import KafkaReceipt
+from ._kafka_record import NO_HEADERS, KafkaReceipt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +113,7 @@ async def build(  # noqa: PLR0917 - what a batch is made of
     size = count = 0
     for count, entry in enumerate(entries):
         payload: Payload = entry.payload
-        if append(count, payload[0], payload[1], payload[2], payload[3]) is None:
+        if append(count, payload[0], payload[1], payload[2], payload[3] or NO_HEADERS) is None:
             break
         size += entry.size
     else:
