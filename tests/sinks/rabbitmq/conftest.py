@@ -1,0 +1,84 @@
+"""What the tests of the RabbitMQ sink share: the broker seen from the consumer's side."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import aiormq
+import pytest
+from sinkwell.core import Backoff, Policy
+from sinkwell.sinks.rabbitmq import RabbitMQSink
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiormq.abc import AbstractChannel
+
+    from tests.servers import RabbitMQServer
+
+QUICK = Policy(attempt_timeout=2.0, delivery_timeout=10.0, backoff=Backoff(base=0.02, cap=0.2))
+_numbers = itertools.count()
+
+
+class Broker:
+    """The broker's other side: what a consumer and an administrator do."""
+
+    def __init__(self, server: RabbitMQServer) -> None:
+        self.server = server
+        self.url = server.url
+        self._connection: aiormq.Connection | None = None
+        self._channel: AbstractChannel | None = None
+
+    async def channel(self) -> AbstractChannel:
+        if self._connection is None or not self._connection.is_opened:
+            self._connection = await aiormq.connect(self.url)
+            self._channel = None
+        if self._channel is None or self._channel.is_closed:
+            self._channel = await self._connection.channel()
+        return self._channel
+
+    async def queue(self, **arguments: Any) -> str:
+        name = f"q{next(_numbers)}"
+        given = {key.replace("_", "-"): value for key, value in arguments.items()}
+        await (await self.channel()).queue_declare(name, durable=True, arguments=given)
+        return name
+
+    async def exchange(self, kind: str = "direct") -> str:
+        name = f"e{next(_numbers)}"
+        await (await self.channel()).exchange_declare(name, exchange_type=kind, durable=True)
+        return name
+
+    async def bind(self, queue: str, exchange: str, routing_key: str = "") -> None:
+        await (await self.channel()).queue_bind(queue, exchange, routing_key)
+
+    async def messages(self, queue: str) -> list[Any]:
+        """Everything in the queue, taken out of it, in order; not before the broker has counted it all as ready."""
+        channel = await self.channel()
+        found: list[Any] = []
+        while (message := await channel.basic_get(queue, no_ack=True)).delivery.name == "Basic.GetOk":
+            found.append(message)
+        return found
+
+    async def bodies(self, queue: str) -> list[bytes]:
+        return [message.body for message in await self.messages(queue)]
+
+    async def aclose(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+
+@pytest.fixture
+async def broker(rabbitmq_server: RabbitMQServer) -> AsyncIterator[Broker]:
+    broker = Broker(rabbitmq_server)
+    yield broker
+    await broker.aclose()
+
+
+def sink_to(url: str, exchange: str = "", routing_key: str = "", **options: Any) -> RabbitMQSink:
+    return RabbitMQSink(url, exchange, routing_key, **{"policy": QUICK, **options})
+
+
+@pytest.fixture
+def make_sink() -> Any:
+    return sink_to
