@@ -106,8 +106,7 @@ class Attempt:
                 self._verdicts[index] = Delivered(receipt)
                 if message.exchange not in exchanges.trusted:
                     exchanges.trusted.add(message.exchange)
-                if len(message.body) > exchanges.longest:
-                    exchanges.longest = len(message.body)
+                exchanges.longest = max(exchanges.longest, len(message.body))
             elif answer is None:
                 left.append(index)
             else:
@@ -172,9 +171,9 @@ class Attempt:
         else:
             self._verdicts[index] = Rejected(error)
 
-    def end(self, error: BaseException, *, is_setup: bool = False) -> None:
+    def end(self, error: BaseException, *, is_setup: bool = False, throttled: bool = False) -> None:
         """Give up the rest: what was written and has no answer is unknown, what was not is not there."""
-        unsent = Rejected(error) if is_setup else Retry(error)
+        unsent = Rejected(error) if is_setup else Retry(error, throttled=throttled)
         for index in self.todo:
             self._verdicts[index] = Unknown(error) if self._unanswered[index] else unsent
         self.todo = []

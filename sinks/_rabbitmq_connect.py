@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from ._extras import needs_extra
@@ -111,7 +111,7 @@ async def connect(url: BrokerUrl, wire: Wire, name: str) -> Connection:
         url.reveal(), transport_factory=wire, client_properties={"connection_name": name, "product": "sinkwell"}
     )
     try:
-        await connection.connect()
+        await cast("Any", connection).connect()  # aiormq hides its type behind a decorator
     except BaseException:
         wire.cut()
         raise

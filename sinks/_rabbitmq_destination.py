@@ -10,7 +10,7 @@ from sinkwell.core import ConfigError
 from ._rabbitmq_attempt import Attempt, Exchanges, RabbitMQReceipt
 from ._rabbitmq_channel import ChannelError, ConnectionLost
 from ._rabbitmq_connect import is_setup
-from ._rabbitmq_link import CannotConnect, Link
+from ._rabbitmq_link import Blocked, CannotConnect, Link
 
 if TYPE_CHECKING:
     import ssl
@@ -71,7 +71,7 @@ class RabbitMQDestination:
                 if self._exchange:
                     await channel.check_exchange(self._exchange)
                 self.link.give_back(channel)
-        except (CannotConnect, ChannelError, ConnectionLost) as error:
+        except (Blocked, CannotConnect, ChannelError, ConnectionLost) as error:
             problem, cause = str(error), error.__cause__ or error
         except TimeoutError as error:
             problem, cause = f"no answer in {self._timeout} s", error
@@ -96,7 +96,9 @@ class RabbitMQDestination:
             while attempt.todo:
                 await self._publish(attempt, await self.link.channel())
         except asyncio.CancelledError:
-            attempt.end(TimeoutError(self._lateness()))
+            attempt.end(TimeoutError("the broker gave no answer in time"))
+        except Blocked as error:
+            attempt.end(error, throttled=True)
         except CannotConnect as error:
             reason = error.__cause__ or error
             attempt.end(reason, is_setup=is_setup(reason))
@@ -123,11 +125,6 @@ class RabbitMQDestination:
                 self.link.give_up(channel)
                 raise sent.error
         self.link.give_back(channel)
-
-    def _lateness(self) -> str:
-        if self.link.is_blocked:
-            return "the broker takes no messages for now (connection.blocked: an alarm of its memory or disk)"
-        return "the broker gave no answer in time"
 
     async def aclose(self) -> None:
         """Close the connection."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 from struct import pack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from sinkwell.core import InvalidRecord
 
@@ -78,8 +78,7 @@ def table(values: object, what: str, depth: int = 0) -> bytes:
     if not isinstance(values, dict):
         raise InvalidRecord(f"{what} must be a dict, not {type(values).__name__}")
     parts: list[bytes] = []
-    pairs: Mapping[object, object] = values
-    for name, value in pairs.items():
+    for name, value in cast("dict[object, object]", values).items():
         data = _utf8(name, f"a name in {what}")
         if not 0 < len(data) <= _NAME:
             raise InvalidRecord(f"a name in {what} has {len(data):,} bytes: AMQP takes 1 to {_NAME}")
@@ -108,9 +107,9 @@ def _value(value: object, what: str, depth: int) -> bytes:  # noqa: C901 - one c
         case Decimal():
             return _decimal(value, what)
         case dict():
-            return b"F" + table(value, what, depth + 1)
+            return b"F" + table(cast("object", value), what, depth + 1)
         case list() | tuple():
-            items: Sequence[object] = value
+            items = cast("Sequence[object]", value)
             return b"A" + _long(b"".join(_value(item, what, depth + 1) for item in items))
         case _:
             raise InvalidRecord(f"{what} is a {type(value).__name__}, which AMQP has no form for")

@@ -11,7 +11,6 @@ from ._rabbitmq_connect import Wire, bare, connect
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable
 
     from aiormq import Connection
 
@@ -19,11 +18,14 @@ if TYPE_CHECKING:
 
 # How long a connection is given to say goodbye, before it is cut.
 _LAST_WORD_SECONDS: Final = 1.0
-_LOST_BLOCKED: Final = "the connection was lost while the broker took no messages"
 
 
 class CannotConnect(Exception):
     """There is no connection, and none could be made; its cause is what the client said."""
+
+
+class Blocked(Exception):
+    """The broker takes no messages for now, and has said so."""
 
 
 class Link:
@@ -47,8 +49,6 @@ class Link:
         self._in_use: set[ConfirmChannel] = set()
         # One connects while the others wait for it.
         self._connecting = asyncio.Lock()
-        # What waits for the connection to be unblocked, and must not outwait it.
-        self._watches: set[asyncio.Timeout] = set()
         self._next_number = 1
         # Confirms and returns that were about nothing we had sent or still waited for.
         self.strays = 0
@@ -92,17 +92,17 @@ class Link:
                 failure = cast("Exception", bare(error))
             else:
                 self._connection, self._wire = connection, wire
-                connection.closing.add_done_callback(lambda _: self._lost(connection))
+                closing: asyncio.Future[Any] = connection.closing
+                closing.add_done_callback(lambda _: self._lost(connection))
                 return
         # Raised out here, with a bare cause: aiormq's frames hold the password.
         raise CannotConnect(f"{type(failure).__name__}: {failure}") from failure
 
     async def channel(self) -> ConfirmChannel:
-        """Lend a channel once the broker takes messages; `give_back` or `give_up` it.
-
-        Cancelled: nothing was sent.
+        """Lend a channel; `give_back` or `give_up` it.
 
         Raises:
+            Blocked: what was written now would lie in the socket until an alarm is over.
             CannotConnect: there is no connection.
             ConnectionLost: it ended meanwhile.
             ChannelError: the broker allows no channel.
@@ -111,9 +111,7 @@ class Link:
         connection = self._connection
         assert connection is not None
         if self.is_blocked:
-            await self._while_up(connection.ready())
-            if not self._is_up() or connection is not self._connection:
-                raise ConnectionLost(_LOST_BLOCKED)
+            raise Blocked("the broker takes no messages for now (connection.blocked: an alarm of its memory or disk)")
         if self._idle:
             channel = self._idle.pop()
             self._in_use.add(channel)
@@ -164,26 +162,11 @@ class Link:
         if connection is not self._connection:
             return
         self._fail_channels()
-        now = asyncio.get_running_loop().time()
-        for watch in self._watches:
-            watch.reschedule(now)
 
     def _fail_channels(self) -> None:
         for channel in (*self._idle, *self._in_use):
             channel.fail(ConnectionLost("the connection to the broker was lost"))
         self._idle.clear()
-
-    async def _while_up(self, ready: Awaitable[None]) -> None:
-        """Wait for the broker to lift its alarm, but not longer than the connection lives."""
-        try:
-            async with asyncio.timeout(None) as watch:
-                self._watches.add(watch)
-                try:
-                    await ready
-                finally:
-                    self._watches.discard(watch)
-        except TimeoutError:
-            raise ConnectionLost(_LOST_BLOCKED) from None
 
     async def _say_goodbye(self) -> None:
         connection, self._connection = self._connection, None

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from itertools import count
 from struct import pack
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sinkwell.core import Encoded, InvalidRecord, RecordTooLarge
 
@@ -172,7 +172,7 @@ class Encoder:
         if isinstance(record, RabbitMQMessage):
             return self._message(record)
         if isinstance(record, (bytearray, memoryview)):
-            return self._body_only(bytes(record), self._plain)
+            return self._body_only(bytes(cast("bytearray", record)), self._plain)
         if self._encode is None:
             return self._body_only(json_text(record).encode(), self._json)
         return self.encode(self._converted(record))

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import aiormq
 import pytest
-from sinkwell.core import Backoff, Policy
-from sinkwell.sinks.rabbitmq import RabbitMQSink
+
+from sinkwell.core import Backoff, DeliveryError, Outcome, Policy
+from sinkwell.sinks.rabbitmq import RabbitMQReceipt, RabbitMQSink
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from aiormq.abc import AbstractChannel
 
@@ -82,3 +83,43 @@ def sink_to(url: str, exchange: str = "", routing_key: str = "", **options: Any)
 @pytest.fixture
 def make_sink() -> Any:
     return sink_to
+
+
+class Oracle:
+    """Compares what callers were told with what is in the queue, by the messages' bodies.
+
+    Attributes:
+        duplicates: Copies beyond the first, each of them after an attempt without an answer.
+    """
+
+    def __init__(self) -> None:
+        self.told: dict[bytes, RabbitMQReceipt | DeliveryError] = {}
+        self.duplicates = 0
+
+    def told_of(self, bodies: Iterable[bytes], outcomes: Iterable[Any]) -> None:
+        self.told.update(zip(bodies, outcomes, strict=True))
+
+    def ended(self, outcome: Outcome | None) -> list[bytes]:
+        """The bodies that ended so; with None, those with a receipt."""
+        return [
+            body
+            for body, told in self.told.items()
+            if (told.outcome if isinstance(told, DeliveryError) else None) is outcome
+        ]
+
+    def check(self, found: Iterable[bytes]) -> None:
+        copies = dict.fromkeys(self.told, 0)
+        for body in found:
+            copies[body] += 1
+        for body, told in self.told.items():
+            assert copies[body] <= told.attempts, f"{body!r}: {copies[body]} copies of {told.attempts} attempts"
+            if isinstance(told, RabbitMQReceipt):
+                assert copies[body], f"{body!r} has a receipt and is not there"
+            else:
+                assert told.outcome is Outcome.UNKNOWN or not copies[body], f"{body!r} is there: {told}"
+        self.duplicates = sum(count - 1 for count in copies.values() if count)
+
+
+@pytest.fixture
+def oracle() -> Oracle:
+    return Oracle()
