@@ -92,7 +92,7 @@ class Link:
                 failure = cast("Exception", bare(error))
             else:
                 self._connection, self._wire = connection, wire
-                closing: asyncio.Future[Any] = connection.closing
+                closing: asyncio.Future[Any] = cast("Any", connection).closing
                 closing.add_done_callback(lambda _: self._lost(connection))
                 return
         # Raised out here, with a bare cause: aiormq's frames hold the password.
