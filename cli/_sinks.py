@@ -105,6 +105,12 @@ def _postgres(setup: Setup) -> Feed:
     return PostgresFeed(setup)
 
 
+def _rabbitmq(setup: Setup) -> Feed:
+    from ._rabbitmq_feed import RabbitMQFeed
+
+    return RabbitMQFeed(setup)
+
+
 SINKS: Final[Mapping[str, SinkKind]] = {
     "sqs": SinkKind(
         "Amazon SQS",
@@ -122,6 +128,7 @@ SINKS: Final[Mapping[str, SinkKind]] = {
     "postgres": SinkKind(
         "PostgreSQL", frozenset({"dsn", "table", "columns"}), _postgres, needs_columns=True, is_exact=True
     ),
+    "rabbitmq": SinkKind("RabbitMQ", frozenset({"url", "exchange", "routing_key", "routing_key_field"}), _rabbitmq),
 }
 
 

@@ -14,14 +14,17 @@ with needs_extra("rabbitmq"):
     from aiormq.connection import TransportFactory
     from aiormq.exceptions import (
         AuthenticationError,
-        ConnectionClosed,
-        ConnectionNotAllowed,
         IncompatibleProtocolError,
+        InvalidFrameError,
         ProbableAuthenticationError,
     )
+    from pamqp.commands import Connection as Method
+    from pamqp.exceptions import PAMQPException
+    from pamqp.frame import unmarshal
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
+    from typing_extensions import Buffer
     from yarl import URL
 
 _SETUP: Final = (
@@ -30,9 +33,22 @@ _SETUP: Final = (
     ProbableAuthenticationError,
     ssl.SSLCertVerificationError,
 )
-# What the broker refuses with "not allowed" though nobody need mend it.
+# AMQP's "access refused" and "not allowed": of a virtual host, here.
+_REFUSALS: Final = (403, 530)
+# What the broker also refuses so, though nobody need mend it: a virtual host that starts, a connection too many.
 _PASSING: Final = ("is down", "limit")
-_NOT_ALLOWED: Final = 530
+
+
+class Refused(Exception):
+    """The broker took the log-in and closed the connection then.
+
+    Attributes:
+        code: AMQP's reply code, as 530 for a virtual host that is not there.
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class BrokerUrl:
@@ -74,11 +90,22 @@ class BrokerUrl:
         return tuple({written, unquote(written)} - {""})
 
 
+class _Reader(asyncio.StreamReader):
+    """Remembers what came last: aiormq drops the broker's reason for refusing a virtual host."""
+
+    last = b""
+
+    def feed_data(self, data: Buffer) -> None:
+        self.last = bytes(data)
+        super().feed_data(data)
+
+
 class Wire(TransportFactory):
     """Opens the socket for aiormq, and keeps the way to write to it: its own queue takes one message at a time."""
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         self._tls = tls
+        self._reader = _Reader()
         self._writer: asyncio.StreamWriter | None = None
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -86,8 +113,23 @@ class Wire(TransportFactory):
         context: ssl.SSLContext | None = None
         if url.scheme == "amqps":
             context = self._tls or await kwargs["ssl_context_provider"].get_context()
-        reader, self._writer = await asyncio.open_connection(url.host, url.port, ssl=context)
-        return reader, self._writer
+        loop = asyncio.get_running_loop()
+        protocol = asyncio.StreamReaderProtocol(self._reader)
+        assert url.host is not None
+        assert url.port is not None
+        transport, _ = await loop.create_connection(lambda: protocol, url.host, url.port, ssl=context)
+        self._writer = asyncio.StreamWriter(transport, protocol, self._reader, loop)
+        return self._reader, self._writer
+
+    def refusal(self) -> Refused | None:
+        """Return the broker's reason for closing the connection, if that is what it said last."""
+        try:
+            frame = unmarshal(self._reader.last)[2]
+        except PAMQPException:
+            return None
+        if not isinstance(frame, Method.Close):
+            return None
+        return Refused(frame.reply_code or 0, frame.reply_text or "the broker gave no reason")
 
     def write(self, data: bytes) -> None:
         """Hand whole frames to the socket."""
@@ -110,19 +152,26 @@ async def connect(url: BrokerUrl, wire: Wire, name: str) -> Connection:
     connection = Connection(
         url.reveal(), transport_factory=wire, client_properties={"connection_name": name, "product": "sinkwell"}
     )
+    refused: Refused | None = None
     try:
         await cast("Any", connection).connect()  # aiormq hides its type behind a decorator
+    except InvalidFrameError:
+        wire.cut()
+        refused = wire.refusal()
+        if refused is None:
+            raise
     except BaseException:
         wire.cut()
         raise
+    if refused is not None:
+        raise refused
     return connection
 
 
 def is_setup(error: BaseException) -> bool:
     """Tell whether a person must mend what kept us from connecting."""
-    if isinstance(error, (ConnectionNotAllowed, ConnectionClosed)):
-        refused = isinstance(error, ConnectionNotAllowed) or error.args[:1] == (_NOT_ALLOWED,)
-        return refused and not any(words in str(error) for words in _PASSING)
+    if isinstance(error, Refused):
+        return error.code in _REFUSALS and not any(words in str(error) for words in _PASSING)
     return isinstance(error, _SETUP)
 
 

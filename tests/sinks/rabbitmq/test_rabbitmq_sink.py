@@ -143,6 +143,9 @@ async def test_a_missing_exchange_or_broker_is_told_at_the_start(broker: Broker,
     with pytest.raises(ConfigError, match="no exchange 'missing'"):
         async with make_sink(broker.url, "missing"):
             pass
+    with pytest.raises(ConfigError, match="vhost nowhere not found"):
+        async with make_sink(f"{broker.url}nowhere"):
+            pass
     with pytest.raises(ConfigError, match="rabbitmq:"):
         async with make_sink("amqp://guest:guest@127.0.0.1:1/"):
             pass
