@@ -23,8 +23,10 @@ with needs_extra("rabbitmq"):
     from pamqp.frame import unmarshal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import SupportsIndex
+
     from pydantic import SecretStr
-    from typing_extensions import Buffer
     from yarl import URL
 
 _SETUP: Final = (
@@ -95,9 +97,9 @@ class _Reader(asyncio.StreamReader):
 
     last = b""
 
-    def feed_data(self, data: Buffer) -> None:
+    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
         self.last = bytes(data)
-        super().feed_data(data)
+        super().feed_data(self.last)
 
 
 class Wire(TransportFactory):

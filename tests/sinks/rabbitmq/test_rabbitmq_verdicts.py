@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 FIVE = [b"0", b"1", b"2", b"3", b"4"]
 QUICK = Backoff(base=0.01, cap=0.02)
-ONCE = Policy(attempt_timeout=0.2, delivery_timeout=2.0, on_unknown="fail", backoff=QUICK)
-AGAIN = Policy(attempt_timeout=0.2, delivery_timeout=2.0, backoff=QUICK)
+ONCE = Policy(attempt_timeout=0.5, delivery_timeout=2.0, on_unknown="fail", backoff=QUICK)
+AGAIN = Policy(attempt_timeout=0.5, delivery_timeout=2.0, backoff=QUICK)
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ async def test_a_late_confirm_of_an_earlier_attempt_is_no_second_outcome(fake: F
 
     fake.answer = answer
     delivery = await patient.submit(b"x")
-    asyncio.get_running_loop().call_later(0.15, lambda: fake.received[0].ack(77))  # the connection lives
+    asyncio.get_running_loop().call_later(0.4, lambda: fake.received[0].ack(77))  # the connection lives
     assert (await delivery).attempts == 2
     assert fake.bodies() == [b"x", b"x"]
 
