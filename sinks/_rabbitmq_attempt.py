@@ -60,11 +60,13 @@ class Attempt:
     Args:
         batch: what the core wants written.
         exchanges: what earlier batches have taught; this one adds to it.
+        repeats: whether what may be there already may go again.
     """
 
-    def __init__(self, batch: Batch, exchanges: Exchanges) -> None:
+    def __init__(self, batch: Batch, exchanges: Exchanges, *, repeats: bool) -> None:
         self._entries = batch.entries
         self._exchanges = exchanges
+        self._repeats = repeats
         self._messages: Sequence[Prepared] = batch.payloads
         self._verdicts: list[Verdict[RabbitMQReceipt] | None] = [None] * len(batch)
         # Indices without a verdict, in the order in which they must go.
@@ -137,16 +139,25 @@ class Attempt:
             self.end(error)
         elif len(window) == 1:
             self._culprit_found(left[0], error)
+        elif not self._repeats:
+            for index in left:
+                self._verdicts[index] = Unknown(error)
+            self.todo = self.todo[len(left) :]
+            self._distrust(left, error)
         elif error.code == _PRECONDITION:
             # The broker said no to what a message says, or to its size.
             risky = [index for index in left if self._may_be_precluded(self._messages[index])]
             self._suspects.update(risky or left)
         else:
-            named = [index for index in left if _names(error, self._messages[index].exchange)] or left
-            if _is_about_exchange(error):
-                self._exchanges.trusted.difference_update(self._messages[index].exchange for index in named)
-            else:
-                self._suspects.update(named)
+            self._distrust(left, error)
+
+    def _distrust(self, left: Sequence[int], error: ChannelError) -> None:
+        """Remember whose fault it may have been: an exchange's, or that of messages for it."""
+        named = [index for index in left if _names(error, self._messages[index].exchange)] or left
+        if error.code != _PRECONDITION and _is_about_exchange(error):
+            self._exchanges.trusted.difference_update(self._messages[index].exchange for index in named)
+        else:
+            self._suspects.update(named)
 
     def _may_be_precluded(self, message: Prepared) -> bool:
         return not message.is_plain or len(message.body) > self._exchanges.longest

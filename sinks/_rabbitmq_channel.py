@@ -165,11 +165,9 @@ class ConfirmChannel:
     def begin(self, messages: Sequence[Prepared]) -> Window:
         """Write messages at once, and return where their answers will be."""
         assert self._window is None or self._window.done.done(), "one window at a time"
+        assert self.error is None, "a closed channel must not be written to: the broker would close the connection"
         window = Window(messages, self._tag + 1, self._loop.create_future(), self._loop.time())
         self._window = window
-        if self.error is not None:
-            window.fail(self.error)
-            return window
         method, header = self._starts
         pieces: list[bytes] = []
         for message in messages:

@@ -33,6 +33,7 @@ class RabbitMQDestination:
         tls: verifies the broker, instead of the system's certificates.
         limits: what suits the broker, and whether a batch may hold a key twice.
         timeout: seconds that connecting may take.
+        repeats: whether what may be there already may go again, when a channel was closed over a batch.
     """
 
     def __init__(
@@ -44,10 +45,12 @@ class RabbitMQDestination:
         tls: ssl.SSLContext | None,
         limits: Limits,
         timeout: float,
+        repeats: bool,
     ) -> None:
         self._exchange = exchange
         self._encoder = encoder
         self._timeout = timeout
+        self._repeats = repeats
         self.limits = limits
         self.name = f"rabbitmq:{exchange or '(default)'}"
         self.link = Link(url, tls, self.name)
@@ -91,7 +94,7 @@ class RabbitMQDestination:
 
     async def write(self, batch: Batch, /) -> Sequence[Verdict[RabbitMQReceipt]]:
         """Publish one batch; cancelled, what was not handed to the socket is told from what was."""
-        attempt = Attempt(batch, self._exchanges)
+        attempt = Attempt(batch, self._exchanges, repeats=self._repeats)
         try:
             while attempt.todo:
                 await self._publish(attempt, await self.link.channel())

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # How long a connection is given to say goodbye, before it is cut.
 _LAST_WORD_SECONDS: Final = 1.0
+# The broker's own limit is 2,047 a connection, unless it was told otherwise.
+_CHANNELS: Final = 2_000
 
 
 class CannotConnect(Exception):
@@ -49,7 +51,7 @@ class Link:
         self._in_use: set[ConfirmChannel] = set()
         # One connects while the others wait for it.
         self._connecting = asyncio.Lock()
-        self._next_number = 1
+        self._last_number = 0
         # Confirms and returns that were about nothing we had sent or still waited for.
         self.strays = 0
 
@@ -119,9 +121,11 @@ class Link:
         return await self._open_channel(connection)
 
     async def _open_channel(self, connection: Connection) -> ConfirmChannel:
-        while self._next_number in connection.channels:
-            self._next_number = self._next_number % 2_000 + 1
-        channel = ConfirmChannel(self._next_number, self._wire.write, connection.connection_tune.frame_max)
+        # Round and round: the broker may still be busy with the end of the channel that had a number last.
+        self._last_number = self._last_number % _CHANNELS + 1
+        while self._last_number in connection.channels:
+            self._last_number = self._last_number % _CHANNELS + 1
+        channel = ConfirmChannel(self._last_number, self._wire.write, connection.connection_tune.frame_max)
         cast("dict[int, Any]", connection.channels)[channel.number] = channel
         self._in_use.add(channel)
         try:

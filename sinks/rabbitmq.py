@@ -106,7 +106,13 @@ class RabbitMQSink(Sink[object, RabbitMQReceipt]):
             keys_repeat=not (ordered and strict_order),
         )
         destination = RabbitMQDestination(
-            secret, exchange, encoder, tls=tls, limits=limits, timeout=policy.attempt_timeout
+            secret,
+            exchange,
+            encoder,
+            tls=tls,
+            limits=limits,
+            timeout=policy.attempt_timeout,
+            repeats=policy.on_unknown != "fail",
         )
         super().__init__(destination, policy, dead_letter=dead_letter, observer=observer)
 

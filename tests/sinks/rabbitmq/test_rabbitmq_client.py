@@ -8,8 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiormq import Connection
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pamqp.body import ContentBody
 from pamqp.commands import Basic, Channel
@@ -25,6 +24,8 @@ from tests.sinks.rabbitmq.fake_broker import FakeBroker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from aiormq import Connection
 
 
 @pytest.fixture
@@ -164,6 +165,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(headers=st.dictionaries(st.text("abcdé", min_size=1, max_size=10), values, min_size=1))
 def test_headers_arrive_as_they_were(headers: dict[str, Any]) -> None:
     data = properties({"headers": table(headers, "headers"), "message_id": short("id", "id")})

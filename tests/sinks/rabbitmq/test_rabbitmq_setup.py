@@ -24,12 +24,19 @@ PAGE = Path(__file__).parents[3] / "docs" / "sinks" / "rabbitmq.md"
 
 
 @pytest.fixture
-async def encrypted(tmp_path: Path) -> AsyncIterator[tuple[str, Path]]:
-    """A broker that speaks TLS, with a certificate that no system trusts: its address, and the certificate."""
+def certified(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate that no system trusts, and its key."""
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
     subprocess.run([*made, *named, "-out", certificate, "-keyout", key], check=True, capture_output=True)
+    return certificate, key
+
+
+@pytest.fixture
+async def encrypted(certified: tuple[Path, Path]) -> AsyncIterator[tuple[str, Path]]:
+    """A broker that speaks TLS: its address, and its certificate."""
+    certificate, key = certified
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     fake = await FakeBroker().start(context)

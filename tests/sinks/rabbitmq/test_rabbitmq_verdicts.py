@@ -164,19 +164,27 @@ async def test_a_channel_closed_for_the_brokers_own_trouble_leaves_its_window_un
     assert told(await sink.put_many(FIVE)) == [1, 1, MAYBE, MAYBE, MAYBE]
 
 
-async def test_a_body_above_the_brokers_own_limit_is_found_among_a_hundred(fake: FakeBroker, sink: Any) -> None:
+async def test_what_may_be_there_does_not_go_again_after_a_closed_channel_if_the_policy_says_so(
+    fake: FakeBroker, sink: Any
+) -> None:
+    fake.answer = lambda message: message.body == b"2" and message.close_channel(406, "PRECONDITION_FAILED - invalid")
+    assert told(await sink.put_many(FIVE)) == [MAYBE] * 5
+    assert fake.bodies() == [b"0", b"1", b"2"]
+
+
+async def test_a_body_above_the_brokers_own_limit_is_found_among_a_hundred(fake: FakeBroker, patient: Any) -> None:
     def answer(message: Received) -> None:
         if len(message.body) > 3:
             message.close_channel(406, "PRECONDITION_FAILED - message size 4 is larger than configured max size 3")
         elif fake.channels > 1:
             message.ack()
 
-    await sink.put(b"333")
+    await patient.put(b"333")
     fake.received.clear()
     fake.answer = answer
     records = [b"%d" % number for number in range(100)]
     records[50] = b"large"
-    assert told(await sink.put_many(records)) == [NO if number == 50 else 2 for number in range(100)]
+    assert told(await patient.put_many(records)) == [NO if number == 50 else 2 for number in range(100)]
     assert fake.bodies() == [*records[:51], *records[:51], *records[51:]]
 
 
