@@ -3,7 +3,7 @@
 A batch goes in one window, but for these cases:
 
 1. A message has the id of an earlier one of the window: a new window begins, for a return names its message by its id.
-2. An exchange has not confirmed a message yet, or has closed a channel since: its first message goes alone. Refused,
+2. An exchange has not answered for a message yet, or has closed a channel since: its first message goes alone. Refused,
    it is certain that neither it nor those behind it are written.
 3. A message is suspected of having closed a channel: it goes alone. When it does so again, it is the culprit.
 
@@ -48,7 +48,7 @@ class Exchanges:
     """What the sink knows of the exchanges it publishes to, from one batch to the next."""
 
     def __init__(self) -> None:
-        # They have confirmed a message, and have closed no channel since.
+        # They have answered for a message, and have closed no channel since.
         self.trusted: set[str] = set()
         # The longest body that was confirmed: a shorter one is not above the broker's limit.
         self.longest = 0
@@ -106,13 +106,13 @@ class Attempt:
                 attempts = self._entries[index].attempts + self._unanswered[index]
                 receipt = RabbitMQReceipt(attempts=attempts, message_id=message.message_id.decode())
                 self._verdicts[index] = Delivered(receipt)
-                if message.exchange not in exchanges.trusted:
-                    exchanges.trusted.add(message.exchange)
                 exchanges.longest = max(exchanges.longest, len(message.body))
             elif answer is None:
                 left.append(index)
+                continue
             else:
                 self._verdicts[index] = self._refused(index, message, answer)
+            exchanges.trusted.add(message.exchange)
         for index in left:
             self._unanswered[index] = min(self._unanswered[index] + 1, 255)
         self.todo = [*left, *self.todo[len(window) :]]
