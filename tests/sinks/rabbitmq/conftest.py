@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiormq
@@ -123,3 +125,18 @@ class Oracle:
 @pytest.fixture
 def oracle() -> Oracle:
     return Oracle()
+
+
+@pytest.fixture
+def shown() -> Any:
+    return everything
+
+
+def everything(error: BaseException | None) -> str:
+    """What a traceback with locals would show of the library and what it calls, through causes and contexts."""
+    if error is None:
+        return ""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    ours = Path(__file__).parent
+    told = [repr(frame.f_locals) for frame in frames if Path(frame.f_code.co_filename).parent != ours]
+    return "".join([repr(error), *told, everything(error.__cause__), everything(error.__context__)])

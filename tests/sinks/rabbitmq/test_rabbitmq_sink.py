@@ -151,30 +151,17 @@ async def test_a_missing_exchange_or_broker_is_told_at_the_start(broker: Broker,
             pass
 
 
-async def test_the_password_is_nowhere(broker: Broker, make_sink: Any, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("place", ["{broker}/", "{broker}/nowhere", "127.0.0.1:1/"])
+async def test_the_password_is_nowhere(
+    broker: Broker, make_sink: Any, caplog: pytest.LogCaptureFixture, shown: Any, place: str
+) -> None:
     caplog.set_level(logging.DEBUG)
-    url = broker.url.replace(":sinkwell@", ":s3cr%2Ft@")
-    with pytest.raises(ConfigError) as caught:
-        async with make_sink(url) as sink:
+    server = broker.server
+    url = f"amqp://sinkwell:s3cr%2Ft@{place.format(broker=f'{server.host}:{server.port}')}"
+    with pytest.raises(ConfigError, match="refused|REFUSED|Connect") as caught:
+        async with make_sink(url):
             pass
-    sink = make_sink(url)
-    text = "".join(_everything(caught.value)) + repr(sink) + caplog.text
-    assert "s3cr" not in text
-    assert "ACCESS_REFUSED" in str(caught.value)
-
-
-def _everything(error: BaseException | None) -> list[str]:
-    """What a traceback with locals would show."""
-    parts: list[str] = []
-    while error is not None:
-        parts.append(repr(error))
-        trace = error.__traceback__
-        while trace is not None:
-            if "sinkwell" in trace.tb_frame.f_code.co_filename or "aiormq" in trace.tb_frame.f_code.co_filename:
-                parts.append(repr(trace.tb_frame.f_locals))
-            trace = trace.tb_next
-        error = error.__cause__ or error.__context__
-    return parts
+    assert "s3cr" not in shown(caught.value) + repr(make_sink(url)) + caplog.text
 
 
 @pytest.mark.parametrize(

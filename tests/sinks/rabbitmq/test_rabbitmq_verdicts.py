@@ -141,6 +141,7 @@ async def test_a_connection_that_answers_others_is_not_given_up_for_one_slow_mes
         await asyncio.sleep(0.05)
         assert told(await sink.put_many([b"quick"])) == [1]
     assert told(await slow) == [MAYBE]
+    assert told(await sink.put_many([b"quick"])) == [1]
     assert len(fake.talks) == 1
 
 
@@ -292,3 +293,13 @@ async def test_a_strict_order_holds_though_a_message_is_refused(fake: FakeBroker
     async with make_sink(fake.url, "", "q", policy=AGAIN, ordered=True) as sink:
         await sink.put_many(FIVE)
     assert fake.bodies() == [b"0", b"1", b"1", b"2", b"3", b"3", b"4"]
+
+
+async def test_a_failure_to_connect_again_shows_no_password(fake: FakeBroker, make_sink: Any, shown: Any) -> None:
+    quick = Policy(attempt_timeout=0.3, delivery_timeout=0.3, backoff=QUICK)
+    async with make_sink(fake.url, "", "q", policy=quick) as sink:
+        await fake.stop()
+        with pytest.raises(DeliveryError) as caught:
+            await sink.put(b"x")
+    assert isinstance(caught.value.__cause__, OSError)
+    assert "secret" not in shown(caught.value)
