@@ -158,7 +158,7 @@ async def test_the_password_is_nowhere(
     caplog.set_level(logging.DEBUG)
     server = broker.server
     url = f"amqp://sinkwell:s3cr%2Ft@{place.format(broker=f'{server.host}:{server.port}')}"
-    with pytest.raises(ConfigError, match="refused|REFUSED|Connect") as caught:
+    with pytest.raises(ConfigError, match=r"(?i)refused|connect") as caught:
         async with make_sink(url):
             pass
     assert "s3cr" not in shown(caught.value) + repr(make_sink(url)) + caplog.text

@@ -187,6 +187,7 @@ async def test_a_body_above_the_brokers_own_limit_is_found_among_a_hundred(fake:
     records[50] = b"large"
     assert told(await patient.put_many(records)) == [NO if number == 50 else 2 for number in range(100)]
     assert fake.bodies() == [*records[:51], *records[:51], *records[51:]]
+    assert len(fake.chunks) < 20, "those that can't be to blame go together"
 
 
 async def test_a_topic_that_is_not_for_us_rejects_its_message_and_no_other_of_its_exchange(
