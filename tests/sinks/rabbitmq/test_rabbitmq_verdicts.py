@@ -184,7 +184,7 @@ async def test_a_body_above_the_brokers_own_limit_is_found_among_a_hundred(fake:
     fake.received.clear()
     fake.answer = answer
     records = [b"%d" % number for number in range(100)]
-    records[50] = b"large"
+    records[50] = b"too large"
     assert told(await patient.put_many(records)) == [NO if number == 50 else 2 for number in range(100)]
     assert fake.bodies() == [*records[:51], *records[:51], *records[51:]]
     assert len(fake.chunks) < 20, "those that can't be to blame go together"
