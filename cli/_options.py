@@ -17,6 +17,7 @@ _DYNAMODB: Final = "Amazon DynamoDB (--sink dynamodb)"
 _AWS: Final = "Amazon (--sink sqs, sns, dynamodb)"
 _KAFKA: Final = "Apache Kafka (--sink kafka)"
 _POSTGRES: Final = "PostgreSQL (--sink postgres)"
+_RABBITMQ: Final = "RabbitMQ (--sink rabbitmq)"
 _POLICY: Final = "Policy (env: SINKWELL_<SINK>_ and the name, as SINKWELL_SQS_LINGER)"
 
 
@@ -34,7 +35,7 @@ def _variable(name: str) -> str:
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="The file to read, gzipped or not; - for standard input.")]
 SinkName = Annotated[
-    str, typer.Option("--sink", metavar="sqs|sns|dynamodb|kafka|postgres", help="Where the records go.")
+    str, typer.Option("--sink", metavar="sqs|sns|dynamodb|kafka|rabbitmq|postgres", help="Where the records go.")
 ]
 
 FormatOption = Annotated[
@@ -173,6 +174,31 @@ Columns = Annotated[
         "record's keys." + _variable("POSTGRES_COLUMNS"),
         rich_help_panel=_POSTGRES,
     ),
+]
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI",
+        help="amqps://user:password@host/vhost; with a password, better in the environment or .env."
+        + _variable("RABBITMQ_URL"),
+        rich_help_panel=_RABBITMQ,
+    ),
+]
+Exchange = Annotated[
+    str | None,
+    typer.Option(
+        help="Default: the one where a routing key is a queue's name." + _variable("RABBITMQ_EXCHANGE"),
+        rich_help_panel=_RABBITMQ,
+    ),
+]
+RoutingKey = Annotated[
+    str | None,
+    typer.Option(help="Of every message." + _variable("RABBITMQ_ROUTING_KEY"), rich_help_panel=_RABBITMQ),
+]
+RoutingKeyField = Annotated[
+    str | None,
+    typer.Option(metavar="FIELD", help="The field whose value is a message's routing key.", rich_help_panel=_RABBITMQ),
 ]
 
 MaxRecords = Annotated[

@@ -111,6 +111,12 @@ def _kafka(setup: Setup) -> Feed:
     return KafkaFeed(setup)
 
 
+def _rabbitmq(setup: Setup) -> Feed:
+    from ._rabbitmq_feed import RabbitMQFeed
+
+    return RabbitMQFeed(setup)
+
+
 SINKS: Final[Mapping[str, SinkKind]] = {
     "sqs": SinkKind(
         "Amazon SQS",
@@ -129,6 +135,7 @@ SINKS: Final[Mapping[str, SinkKind]] = {
     "postgres": SinkKind(
         "PostgreSQL", frozenset({"dsn", "table", "columns"}), _postgres, needs_columns=True, is_exact=True
     ),
+    "rabbitmq": SinkKind("RabbitMQ", frozenset({"url", "exchange", "routing_key", "routing_key_field"}), _rabbitmq),
 }
 
 

@@ -93,6 +93,10 @@ def pipe(  # noqa: PLR0917 - typer calls it by name
     dsn: options.Dsn = None,
     table: options.Table = None,
     columns: options.Columns = None,
+    url: options.Url = None,
+    exchange: options.Exchange = None,
+    routing_key: options.RoutingKey = None,
+    routing_key_field: options.RoutingKeyField = None,
     max_records: options.MaxRecords = None,
     max_bytes: options.MaxBytes = None,
     concurrency: options.Concurrency = None,
@@ -130,6 +134,7 @@ def pipe(  # noqa: PLR0917 - typer calls it by name
 _SETTINGS = frozenset({
     *("queue_url", "topic_arn", "endpoint_url", "region_name", "group_id_field", "deduplication_id_field"),
     *("table_name", "dsn", "table", "columns", "bootstrap_servers", "topic", "key_field"),
+    *("url", "exchange", "routing_key", "routing_key_field"),
     *("max_records", "max_bytes", "concurrency", "linger", "rate_records", "rate_requests", "rate_units"),
     *("max_attempts", "attempt_timeout", "delivery_timeout", "on_unknown"),
 })  # fmt: skip

@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 if TYPE_CHECKING:
     from tests.servers.kafka import KafkaServer
     from tests.servers.postgres import PostgresServer
+    from tests.servers.rabbitmq import RabbitMQServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,6 +76,13 @@ def test_the_fastapi_service_answers_for_what_is_in_the_queue() -> None:
 
 def test_the_lambda_function_leaves_nothing_to_the_freeze() -> None:
     assert run_example("lambda_handler").count(" 0 left to the freeze") == 3
+
+
+def test_the_worker_moves_a_rabbitmq_queue_into_postgres_and_acknowledges_what_has_a_receipt(
+    rabbitmq_server: "RabbitMQServer", postgres_server: "PostgresServer"
+) -> None:
+    servers = {"SINKWELL_RABBITMQ_URL": rabbitmq_server.url, "SINKWELL_POSTGRES_DSN": postgres_server.dsn}
+    assert "5000 published, 4998 rows, 0 left in the queue" in run_example("rabbitmq_to_postgres", **servers)
 
 
 def test_every_example_is_run_by_a_test_here() -> None:

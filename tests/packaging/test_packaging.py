@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.packaging.conftest import Installed
 
 ROOT = Path(__file__).parents[2]
-SINKS = ("dynamodb", "kafka", "postgres", "sns", "sqs")
+SINKS = ("dynamodb", "kafka", "postgres", "rabbitmq", "sns", "sqs")
 NOT_SINKS = {"testing"}
 
 
