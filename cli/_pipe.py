@@ -110,6 +110,7 @@ class Pipe:
                 self.stopped = str(broken)
             if self._closing is not None:
                 await self._closing
+        assert not self._pending, "every record that was put has had its outcome"
         return sink.stats()
 
     def stats(self) -> SinkStats | None:
