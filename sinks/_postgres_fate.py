@@ -31,8 +31,12 @@ WHERE pid = $1 AND backend_xid = $2::text::xid8::xid
 """
 
 # What a crash changes: the server forgets its statistics, and may give the numbers of transactions that it forgot
-# as well to new ones. A clean restart keeps both; a server that was promoted has its own.
-_LIFE: Final = "(SELECT stats_reset FROM pg_catalog.pg_stat_bgwriter)::text"
+# as well to new ones. A clean restart keeps both; a server that was promoted has its own, and another timeline even if
+# its statistics came with a copy of the other's files.
+_LIFE: Final = """((SELECT stats_reset FROM pg_catalog.pg_stat_bgwriter)::text
+    || ' ' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))"""
+IDENTITY: Final = f", pg_catalog.pg_backend_pid() AS pid, {_LIFE} AS life"
+"""To be asked inside the transaction where a pooler may put any session, of any life, behind one connection."""
 _STATUS: Final = f"SELECT pg_catalog.pg_xact_status($1::text::xid8) AS status, {_LIFE} AS life"
 
 Fate = Literal["committed", "aborted", "unknown"]
@@ -70,7 +74,8 @@ async def fate_of(
 async def _ask(pool: Pool, transaction: Transaction, ledger: LedgerTable | None) -> Fate:
     for asked in count(1):
         try:
-            async with pool.acquire() as connection:
+            # All of it of one server: a pooler may have found another one in between.
+            async with pool.acquire() as connection, connection.transaction(isolation="read_committed", readonly=True):
                 fate = await _ask_once(connection, transaction, ledger)
                 if fate is None and asked == _PATIENCE:
                     await connection.fetch(_END_IT, transaction.pid, transaction.xid)
