@@ -13,7 +13,7 @@ from typing import ClassVar
 from tests.servers.process import ServerFailed
 from tests.servers.server import Server
 
-_PASSWORD = "sinkwell"
+PASSWORD = "sinkwell"
 
 
 class PostgresServer(Server):
@@ -21,7 +21,7 @@ class PostgresServer(Server):
 
     name: ClassVar[str] = "PostgreSQL"
     variable: ClassVar[str] = "SINKWELL_TEST_POSTGRES_DSN"
-    template: ClassVar[str] = f"postgresql://sinkwell:{_PASSWORD}@{{place}}/sinkwell"
+    template: ClassVar[str] = f"postgresql://sinkwell:{PASSWORD}@{{place}}/sinkwell"
     # "Fast shutdown": ends sessions instead of waiting for them.
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT
 
@@ -35,11 +35,8 @@ class PostgresServer(Server):
 
     def prepare(self) -> None:
         password = self.folder / "password"
-        password.write_text(_PASSWORD)
-        account = pwd.getpwnam(self.user()) if self.user() else None
-        if account is not None:
-            for path in (self.folder, password):
-                os.chown(path, account.pw_uid, account.pw_gid)
+        password.write_text(PASSWORD)
+        self._own(self.folder, password)
         initdb = [
             *(_program("initdb"), "--pgdata", str(self._data), "--username", "sinkwell", "--pwfile", str(password)),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
@@ -47,6 +44,12 @@ class PostgresServer(Server):
         self._run(initdb)
         # A database of the user's name, made without a running server: the password file is of no use to psql yet.
         self._run([_program("postgres"), "--single", "-D", str(self._data), "postgres"], b"CREATE DATABASE sinkwell;\n")
+
+    def _own(self, *paths: Path) -> None:
+        account = pwd.getpwnam(self.user()) if self.user() else None
+        for path in paths if account is not None else ():
+            assert account is not None
+            os.chown(path, account.pw_uid, account.pw_gid)
 
     def command(self) -> list[str]:
         settings = {
@@ -70,6 +73,16 @@ class PostgresServer(Server):
             client.sendall(struct.pack("!II", 8 + len(parameters), 3 << 16) + parameters)
             return client.recv(1) == b"R"
 
+    def promote(self) -> None:
+        """Make a primary of a standby."""
+        self._run([_program("pg_ctl"), "promote", "-D", str(self._data)])
+
+    def set(self, **settings: str) -> None:
+        """Change settings that need no restart."""
+        with (self._data / "postgresql.auto.conf").open("a") as lines:
+            lines.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        self._run([_program("pg_ctl"), "reload", "-D", str(self._data)])
+
     @property
     def _data(self) -> Path:
         return self.folder / "data"
@@ -90,6 +103,23 @@ class PostgresServer(Server):
         if done.returncode:
             words = (done.stdout + done.stderr).decode(errors="replace").strip()
             raise ServerFailed(f"PostgreSQL's {Path(command[0]).name} failed ({done.returncode}):\n{words}")
+
+
+class PostgresStandby(PostgresServer):
+    """A hot standby of another server, which waits for it with each COMMIT."""
+
+    # Of no use alone: there is none to point at.
+    variable: ClassVar[str] = "SINKWELL_TEST_POSTGRES_STANDBY_DSN"
+
+    def __init__(self, address: str | None = None, *, primary: PostgresServer) -> None:
+        self.primary = primary
+        super().__init__(address)
+
+    def prepare(self) -> None:
+        self._own(self.folder)
+        copy = ["--pgdata", str(self._data), "--dbname", self.primary.dsn, "--write-recovery-conf", "--no-sync"]
+        self._run([_program("pg_basebackup"), *copy, "--checkpoint", "fast"])
+        self.primary.set(synchronous_standby_names="*")
 
 
 def _program(name: str) -> str:
