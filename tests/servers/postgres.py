@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import ClassVar
 
+from tests.servers.certificates import make_authority, make_certificate
 from tests.servers.process import ServerFailed
 from tests.servers.server import Server
 
@@ -51,8 +52,8 @@ class PostgresServer(Server):
             assert account is not None
             os.chown(path, account.pw_uid, account.pw_gid)
 
-    def command(self) -> list[str]:
-        settings = {
+    def settings(self) -> dict[str, object]:
+        return {
             "listen_addresses": self.host,
             "port": self.port,
             "unix_socket_directories": "",
@@ -63,7 +64,9 @@ class PostgresServer(Server):
             "full_page_writes": "off",
             "max_wal_size": "256MB",
         }
-        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+
+    def command(self) -> list[str]:
+        options = [word for name, value in self.settings().items() for word in ("-c", f"{name}={value}")]
         return [_program("postgres"), "-D", str(self._data), *options]
 
     def answers(self) -> bool:
@@ -103,6 +106,36 @@ class PostgresServer(Server):
         if done.returncode:
             words = (done.stdout + done.stderr).decode(errors="replace").strip()
             raise ServerFailed(f"PostgreSQL's {Path(command[0]).name} failed ({done.returncode}):\n{words}")
+
+
+class PostgresTlsServer(PostgresServer):
+    """Offers TLS, with a certificate for `localhost` and 127.0.0.3 that is signed by an authority of its own.
+
+    It also listens on 127.0.0.2 and 127.0.0.3, which stand for other machines.
+    """
+
+    # Of no use to point at: its authority must be ours.
+    variable: ClassVar[str] = "SINKWELL_TEST_POSTGRES_TLS_DSN"
+
+    @property
+    def authority(self) -> Path:
+        return self.folder / "authority.pem"
+
+    def prepare(self) -> None:
+        make_authority(self.folder, "authority")
+        make_certificate(self.authority, "server", "DNS:localhost,IP:127.0.0.3")
+        super().prepare()
+        self._own(*self.folder.glob("server.*"))
+        self.authority.chmod(0o644)
+
+    def settings(self) -> dict[str, object]:
+        return {
+            **super().settings(),
+            "listen_addresses": "127.0.0.1,127.0.0.2,127.0.0.3",
+            "ssl": "on",
+            "ssl_cert_file": self.folder / "server.pem",
+            "ssl_key_file": self.folder / "server.key",
+        }
 
 
 class PostgresStandby(PostgresServer):

@@ -111,5 +111,3 @@ async def test_a_primary_that_takes_no_more_writes_is_left_for_the_one_that_does
     assert receipts[-1].attempts == 1
     assert [row["id"] for row in await run(standby, "SELECT id FROM events ORDER BY id")] == [1, 2, 3, 4]
     assert len(await run(primary, "SELECT FROM events")) == 1
-
-
