@@ -1,4 +1,4 @@
-"""Rows of a Parquet or Arrow file, some at a time. Before: the file. After: the pipe, as lines whose number is the row's.
+"""Rows of a Parquet or Arrow file, some at a time. Before: the file. After: the pipe, as numbered lines.
 
 Only what is being read is in memory: of Parquet the pages of one row group that are needed next, of Arrow one record
 batch. A thread reads and makes Python values; the next rows are read when these are on their way.
@@ -7,7 +7,7 @@ batch. A thread reads and makes Python values; the next rows are read when these
 from __future__ import annotations
 
 import asyncio
-import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sinkwell.core import ConfigError
@@ -41,19 +41,18 @@ class ArrowInput:
         bytes_read: of the size, the share that the rows read so far are of all rows.
     """
 
-    is_replayable: Final = True
-
     def __init__(self, path: str, kind: str) -> None:
         self.name = path
+        self.is_replayable = True
         if path == "-":
             raise ConfigError(f"{kind} is read from its end, so it must be a file and can't be standard input")
         try:
-            self.size = os.stat(path).st_size
+            self.size = Path(path).stat().st_size
             self._file = _ParquetRows(path) if kind == "parquet" else _ArrowRows(path)
         except OSError as error:
             raise ConfigError(f"can't read {path}: {error.strerror or error}") from error
         except pa.ArrowException as error:
-            raise ConfigError(f"{path} is not a {kind.capitalize()} file, or a damaged one: {error}") from error
+            raise ConfigError(f"{path} is no {kind.capitalize()} file, or a damaged one: {error}") from error
         self.reader = ArrowReader(self._file.names)
         self._is_stopped = False
         self._rows_read = 0
@@ -120,8 +119,11 @@ class _ParquetRows:
         groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
         row_bytes = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=1)
         rows = max(1, min(_MOST_ROWS, _BYTES_AT_ONCE // max(1, row_bytes)))
-        for batch in self._file.iter_batches(rows, columns=[*names], use_threads=False):
-            yield from _slices(batch.select([*names]))
+        # Group by group: rows of a good one must not wait in a batch for those of a bad one.
+        file: Any = self._file  # as for a file of unknown types, the stubs' own parameters are
+        for index in range(metadata.num_row_groups):
+            for batch in file.iter_batches(rows, row_groups=[index], columns=[*names], use_threads=False):
+                yield from _slices(batch.select([*names]))
 
     def close(self) -> None:
         self._file.close()
@@ -129,13 +131,12 @@ class _ParquetRows:
 
 class _ArrowRows:
     def __init__(self, path: str) -> None:
-        self._source = pa.OSFile(path)
+        self._source = pa.OSFile(path, "rb")
         try:
             self._file = ipc.open_file(self._source)
             self.names: list[str] = self._file.schema.names
-            self.count = 0
-            for index in range(self._file.num_record_batches):
-                self.count += self._file.get_batch(index).num_rows
+            reader: Any = self._file  # the stubs (20) do not know of this
+            self.count = int(reader.count_rows())
         except BaseException:
             self._source.close()
             raise

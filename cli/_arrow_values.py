@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _UNREADABLE: Final = (ValueError, OverflowError, KeyError, pa.ArrowException)
 
 
-def values_of(batch: pa.RecordBatch) -> tuple[list[tuple[Any, ...]], dict[int, str]]:
-    """Give the rows, and for each that has a value which Python can't hold, by its index, why."""
+def values_of(batch: Any) -> tuple[list[tuple[Any, ...]], dict[int, str]]:
+    """Give the rows of a record batch, and for each that has a value which Python can't hold, by its index, why."""
     problems: dict[int, str] = {}
     columns = [_column(array, name, problems) for array, name in zip(batch.columns, batch.schema.names, strict=True)]
     return ([*zip(*columns, strict=True)] if columns else []), problems
@@ -56,7 +56,7 @@ def _converter(kind: pa.DataType) -> Callable[[pa.Array[Any]], list[Any]]:
 
 def _in_microseconds(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_timestamp(kind):
-        return pa.timestamp("us", None if kind.tz is None else "UTC")
+        return pa.timestamp("us") if kind.tz is None else pa.timestamp("us", "UTC")
     if pa.types.is_time64(kind):
         return pa.time64("us")
     if pa.types.is_duration(kind):

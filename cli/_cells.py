@@ -172,11 +172,9 @@ def from_arrow(base: str, element: str | None) -> Convert | None:
     def convert(value: Any) -> Any:
         if isinstance(value, str) and of_text is not None:
             return of_text(value)
-        if isinstance(value, list) and of_list is not None:
+        if of_list is not None and isinstance(value, list):
             return of_list(value)
-        if base == "uuid" and isinstance(value, bytes):
-            return _uuid_of_bytes(value)
-        return value
+        return _uuid_of_bytes(value) if base == "uuid" and isinstance(value, bytes) else value  # pyright: ignore[reportUnknownVariableType] - of anything
 
     return None if of_text is None else convert
 

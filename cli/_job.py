@@ -96,7 +96,7 @@ class Job:
     def _open(self, kind: SinkKind) -> tuple[Input, TextReader] | tuple[ArrowInput, ArrowReader]:
         """Open the file; what reads columns has its reader from it."""
         chosen = self._format()
-        if chosen == "ndjson" or chosen == "csv":
+        if chosen not in ("parquet", "arrow"):
             reader = self._reader(chosen, exact=kind.is_exact)
             return Input(self.path), reader
         if not kind.takes_columns:
@@ -159,7 +159,7 @@ class Job:
             )
         return chosen
 
-    def _reader(self, chosen: Literal["ndjson", "csv"], *, exact: bool) -> TextReader:
+    def _reader(self, chosen: Format, *, exact: bool) -> TextReader:
         known = self._suffix()
         if chosen == "ndjson":
             return NdjsonReader(exact=exact)

@@ -78,12 +78,16 @@ class Dsn:
         return None
 
     def places(self) -> list[tuple[str, int | None]]:
-        """Return each host with its port, if that is told beside it."""
-        found: list[tuple[str, int | None]] = []
-        for place in self._places():
-            port = place.rpartition(":")[2] if _HAS_PORT.search(place) else ""
-            found.append((_host_of(place), int(port) if port else None))
-        return found
+        """Return each host with its port, if that is told."""
+        places = self._places()
+        ports = (self._said("port", "PGPORT") or "").split(",")
+        if len(ports) != len(places):
+            ports = ports[:1] * len(places)
+        beside = [place.rpartition(":")[2] if _HAS_PORT.search(place) else "" for place in places]
+        told = (one or other for one, other in zip(beside, ports, strict=True))
+        return [
+            (_host_of(place), int(port) if port.isdigit() else None) for place, port in zip(places, told, strict=True)
+        ]
 
     def has(self, name: str, variable: str) -> bool:
         """Tell whether the URI, or libpq's variable, sets something."""
@@ -180,10 +184,10 @@ class Route:
     async def _connect_to(
         self, place: tuple[str, int | None] | None, timeout: float, options: dict[str, Any]
     ) -> asyncpg.Connection[asyncpg.Record]:
-        where: dict[str, Any] = {}
+        chosen: dict[str, Any] = {**options, **self._options, "timeout": timeout}
         if place is not None:
-            where = {"host": place[0] or None, "port": place[1] or _DEFAULT_PORT}
-        return await asyncpg.connect(self._dsn.reveal(), **{**options, **self._options, **where, "timeout": timeout})
+            chosen |= {"host": place[0] or None, "port": place[1] or _DEFAULT_PORT}
+        return await asyncpg.connect(self._dsn.reveal(), **chosen)
 
     async def is_shared(self) -> bool:
         """Tell whether a pooler such as PgBouncer stands before the server."""

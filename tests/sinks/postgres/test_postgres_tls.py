@@ -85,7 +85,7 @@ async def test_a_dsn_that_the_certificate_suits_gets_in(
         (HERE, "sslmode=verify-full&sslrootcert={ca}", "IP address mismatch"),
     ],
 )
-async def test_a_certificate_of_another_authority_or_for_another_host_is_refused_without_the_password(
+async def test_a_certificate_of_another_authority_or_for_another_host_is_refused_without_the_password(  # noqa: PLR0917 - a table and fixtures
     host: str, query: str, why: str, server: PostgresTlsServer, stranger: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
