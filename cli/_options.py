@@ -26,6 +26,8 @@ class Format(StrEnum):
 
     ndjson = "ndjson"
     csv = "csv"
+    parquet = "parquet"
+    arrow = "arrow"
 
 
 def _variable(name: str) -> str:

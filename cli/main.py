@@ -31,6 +31,10 @@ A CSV into the columns that its header names; what does not fit is put aside:
   sinkwell pipe flights.csv.gz --sink postgres --table flights \\
     --null NA --dead-letters dead.ndjson
 
+A Parquet file of any size, by the columns of the same names:
+
+  sinkwell pipe flights.parquet --sink postgres --table flights
+
 JSON lines from another program into a queue, at most 500 a second:
 
   journalctl -f -o json | sinkwell pipe - --sink sqs \\
@@ -111,9 +115,9 @@ def pipe(  # noqa: PLR0917 - typer calls it by name
 ) -> None:
     """Deliver every record of a file, or of another program's output, and account for each line.
 
-    NDJSON or CSV with a header, gzipped or not, of any size: it is read no faster than it is delivered. A line that is
-    no record, or a record that the provider refuses, becomes a dead letter and harms no other. The end is a table, and
-    an exit code that can be relied on.
+    NDJSON or CSV with a header, gzipped or not, and for PostgreSQL Parquet and Arrow, of any size: it is read no faster
+    than it is delivered. A line that is no record, or a record that the provider refuses, becomes a dead letter and
+    harms no other. The end is a table, and an exit code that can be relied on.
     """
     settings = {name: value for name, value in locals().items() if name in _SETTINGS and value is not None}
     job = Job(
