@@ -1,4 +1,4 @@
-"""Run it: `python -m examples.redis_microbatch`: Redis, one API worker and two model workers, and 1, 10 and 50 images."""
+"""Run it: `python -m examples.redis_microbatch`: Redis, an API worker, two model workers, and some images."""
 
 from examples.redis_microbatch.load import show
 

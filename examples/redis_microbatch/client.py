@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import time
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from redis.exceptions import BusyLoadingError, OutOfMemoryError, RedisError, ResponseError
@@ -93,6 +94,7 @@ class ModelClient:
         self._numbers = itertools.count()
         # Who waits for which answer. One that is not here has its answer, or gave up.
         self._callers: dict[int, asyncio.Future[str]] = {}
+        self._is_closing = False
 
     async def __aenter__(self) -> Self:
         await self._sink.__aenter__()
@@ -103,9 +105,12 @@ class ModelClient:
         """Close when no caller waits any more: then nobody adds to the stream of answers, and it can go."""
         await self._sink.close()
         await self._withdraw.close()
-        self._listener.cancel()
+        self._is_closing = True
+        with suppress(RedisError):  # if Redis is away, what is left there expires
+            await self._wake_listener()
+            await asyncio.wait([self._listener])
+            await self._redis.delete(self._answers)
         await asyncio.wait([self._listener])
-        await self._redis.delete(self._answers)
         await self._redis.aclose()
         await self._blocking_redis.aclose()
 
@@ -139,18 +144,25 @@ class ModelClient:
 
     @batched(max_records=500)
     async def _withdraw(self, entry_ids: list[bytes]) -> list[None]:
-        """Take requests out whose callers gave up. One whose id is not known yet is dropped by the worker, by its age."""
+        """Take requests out whose callers gave up. If the id is not known yet, a worker drops it by its age."""
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.xdel(REQUESTS, *entry_ids)
         pipeline.xack(REQUESTS, GROUP, *entry_ids)
         await pipeline.execute()
         return [None] * len(entry_ids)
 
+    async def _wake_listener(self) -> None:
+        """End its wait in Redis by an answer to nobody; a cancelled command would cost the connection."""
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.xadd(self._answers, {"number": -1})
+        pipeline.expire(self._answers, int(self._settings.answers_kept))
+        await pipeline.execute()
+
     async def _listen(self) -> None:
         """Wait for answers, in Redis. Those that were read are deleted, so that a lost connection loses none."""
-        while True:
+        while not self._is_closing:
             try:
-                # Always from the start: what was read is gone; if its deletion was lost, it is read once more, and ignored.
+                # From the start: what was read is gone. If its deletion was lost, it is read once more, and ignored.
                 replies: Any = await self._blocking_redis.xread({self._answers: "0"}, block=int(BLOCK * 1_000))
                 if replies:
                     entries = entries_of(replies)

@@ -5,80 +5,90 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aiohttp
 from redis import Redis
 
-from examples.redis_microbatch.wire import GROUP, REQUESTS
+from examples.redis_microbatch.wire import REQUESTS
 from tests.servers import RedisServer, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass
-class Services:
-    """What runs: one API worker, some model workers."""
+class Models:
+    """Model workers, each a process."""
 
-    redis: Redis
+    redis_url: str
     environment: dict[str, str]
-    url: str = ""
-    models: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start_model(self) -> subprocess.Popen[bytes]:
-        """Start one more model worker, and wait until it has joined the group."""
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start one, and wait until it has joined the group."""
         words = [sys.executable, "-m", "examples.redis_microbatch.worker"]
         model = subprocess.Popen(words, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE)
-        self.models.append(model)
+        self.processes.append(model)
         assert model.stdout is not None
         assert b"takes requests" in model.stdout.readline(), "the model worker has ended"
         return model
 
-    def left_in_redis(self) -> dict[str, int]:
-        """All keys, and how long each is; and what the group holds."""
-        left = {key.decode(): self.redis.xlen(key) for key in self.redis.keys("*")}
-        groups = self.redis.xinfo_groups(REQUESTS) if REQUESTS in left else []
-        return left | {f"{GROUP}: {what}": group[what] for group in groups for what in ("pending", "consumers")}
+
+@contextmanager
+def model_workers(redis_url: str, count: int, **environment: str) -> Iterator[Models]:
+    """Run model workers; at the end each is asked politely."""
+    models = Models(redis_url, os.environ | environment | {"REDIS_URL": redis_url})
+    try:
+        for _ in range(count):
+            models.start()
+        yield models
+    finally:
+        _end(models.processes)
 
 
 @contextmanager
-def services(redis_url: str, models: int, **environment: str) -> Iterator[Services]:
-    """Run them; at the end each is asked politely."""
-    with ExitStack() as stack:
-        running = Services(stack.enter_context(Redis.from_url(redis_url)), os.environ | environment)
-        running.environment["REDIS_URL"] = redis_url
-        stack.callback(_end, running.models)
-        for _ in range(models):
-            running.start_model()
-        port = free_port()
-        words = [sys.executable, "-m", "uvicorn", "examples.redis_microbatch.api:app", "--port", str(port)]
-        words += ["--no-access-log", "--log-level", "warning"]
-        api = subprocess.Popen(words, cwd=ROOT, env=running.environment)
-        stack.callback(_end, [api])
-        running.url = f"http://127.0.0.1:{port}"
+def api_worker(redis_url: str, **environment: str) -> Iterator[str]:
+    """Run an API worker, and give its URL."""
+    port = free_port()
+    words = [sys.executable, "-m", "uvicorn", "examples.redis_microbatch.api:app", "--port", str(port)]
+    words += ["--no-access-log", "--log-level", "warning"]
+    api = subprocess.Popen(words, cwd=ROOT, env=os.environ | environment | {"REDIS_URL": redis_url})
+    try:
         _await_answer(port, api)
-        yield running
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        _end([api])
+
+
+def left_in_redis(redis_url: str) -> dict[str, int]:
+    """Give all keys, and how long each stream is; and what the group holds."""
+    with Redis.from_url(redis_url) as redis:
+        left = {key.decode(): redis.xlen(key) for key in redis.keys("*")}
+        groups = redis.xinfo_groups(REQUESTS) if REQUESTS in left else []
+        return left | {what: group[what] for group in groups for what in ("pending", "consumers")}
 
 
 def _end(processes: list[subprocess.Popen[bytes]]) -> None:
     for process in processes:
         process.send_signal(signal.SIGTERM)
     for process in processes:
-        process.wait(20)
+        process.wait(30)
         if process.stdout is not None:
             process.stdout.close()
 
 
 def _await_answer(port: int, api: subprocess.Popen[bytes]) -> None:
-    import socket  # noqa: PLC0415
-
     ends = time.monotonic() + 60
     while True:
         try:
@@ -124,16 +134,18 @@ async def post(url: str, images: int) -> Run:
 
 
 def limit(images: int, models: int, decode: float, inference: float, batch_size: int) -> float:
-    """Say what arithmetic allows: the first images are decoded; then each model takes one full batch after the other."""
+    """Say what arithmetic allows: the first images are decoded, then each model takes full batches without a pause."""
     batches = -(-images // batch_size)
     return decode + -(-batches // models) * inference
 
 
 def show() -> None:
     """Post a few rounds of images to two model workers."""
-    with RedisServer.start() as redis, services(redis.url, models=2) as running:
-        asyncio.run(post(running.url, 1))  # warms up
-        for images in (1, 10, 50):
-            run = asyncio.run(post(running.url, images))
-            least = limit(images, 2, 0.5, 0.5, 5)
-            print(f"{images} images, 2 models: {run.seconds:.2f} s, {run.wrong} wrong; arithmetic allows {least:.1f} s")
+    with RedisServer.start() as redis:
+        with model_workers(redis.url, 2), api_worker(redis.url) as url:
+            asyncio.run(post(url, 50))  # warms up
+            for images in (1, 10, 50):
+                run = asyncio.run(post(url, images))
+                least = limit(images, 2, 0.5, 0.5, 5)
+                print(f"{images} images: {run.seconds:.2f} s, {run.wrong} wrong; arithmetic allows {least:.1f} s")
+        print("left in Redis:", left_in_redis(redis.url))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-# Removes consumers that hold nothing and were not heard of for long. In a script, because a request that was delivered to
-# one between the look and the removal would be lost with it.
+# Removes consumers that hold nothing and were not heard of for long. In a script, because a request that was delivered
+# to one between the look and the removal would be lost with it.
 BURY = """
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
   local seen = {}
@@ -66,37 +65,43 @@ class RequestQueue:
     async def take(self) -> list[Taken]:
         """Take a batch; nothing if nothing came for a while.
 
-        A full one at once. Otherwise what comes within `linger` joins, because a model that has started can't be joined.
+        A full one at once. Otherwise what comes within `linger` joins: a model that has started can't be joined.
         """
         size = self._settings.batch_size
         taken = await self._claim(size)
         if not taken:
             taken = await self._read(size, self._beat)
-        ends = time.monotonic() + self._settings.linger
-        while taken and len(taken) < size and (left := ends - time.monotonic()) > 0:
-            taken += await self._read(size - len(taken), left)
+        if taken and len(taken) < size:
+            # Waited for here: to Redis, which looks for ended BLOCKs ten times a second, 10 ms are up to 100.
+            await asyncio.sleep(self._settings.linger)
+            taken += await self._read(size - len(taken))
         return await self._fresh(taken) if taken else []
 
     @asynccontextmanager
     async def holding(self, taken: list[Taken]) -> AsyncIterator[None]:
         """Tell the others that this worker is alive, as long as it has these in hand."""
-        heart = asyncio.create_task(self._keep([one.entry_id for one in taken]))
+        answered = asyncio.Event()
+        heart = asyncio.create_task(self._keep([one.entry_id for one in taken], answered))
         try:
             yield
         finally:
-            heart.cancel()
+            # Not by `cancel`: the client's own deadlines may swallow a cancellation that comes with the reply (3.11).
+            answered.set()
             await asyncio.wait([heart])
 
-    async def _keep(self, entry_ids: list[bytes]) -> None:
-        while True:
-            await asyncio.sleep(self._beat)
+    async def _keep(self, entry_ids: list[bytes], answered: asyncio.Event) -> None:
+        while entry_ids and not answered.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._beat):
+                    await answered.wait()
+                return
             with suppress(RedisError):
                 # Claims them from itself: no longer idle, and not counted as a delivery. What was answered stays gone.
                 await self._redis.xclaim(REQUESTS, GROUP, self._worker, 0, entry_ids, justid=True)
 
-    async def _read(self, count: int, longest: float) -> list[Taken]:
-        """Wait, in Redis, for requests that no worker has had yet."""
-        block_ms = max(1, round(longest * 1_000))
+    async def _read(self, count: int, longest: float | None = None) -> list[Taken]:
+        """Read requests that no worker has had yet; with `longest`, wait for them in Redis."""
+        block_ms = longest and max(1, round(longest * 1_000))
         replies: Any = await self._redis.xreadgroup(GROUP, self._worker, {REQUESTS: ">"}, count=count, block=block_ms)
         return [Taken(entry_id, Request.of(fields)) for entry_id, fields in entries_of(replies)]
 
