@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError, ResponseError
@@ -37,6 +37,12 @@ class Taken:
     request: Request
     refusal: tuple[str, str] | None = None
 
+    def unless_expired(self, now_ms: int) -> Taken:
+        """Refuse it if nobody waits for it any more."""
+        if now_ms < int(self.entry_id.partition(b"-")[0]) + self.request.expires_ms:
+            return self
+        return replace(self, refusal=("expired", "no model had time for it before it expired"))
+
 
 class RequestQueue:
     """One model worker's view of the stream."""
@@ -45,7 +51,7 @@ class RequestQueue:
         self._redis = redis
         self._worker = worker
         self._settings = settings
-        self._beat = settings.claim_after / 4
+        self._beat = settings.claim_after / 3
         self._cursor: Any = "0-0"
         self._bury = redis.register_script(BURY)
 
@@ -68,14 +74,14 @@ class RequestQueue:
         A full one at once. Otherwise what comes within `linger` joins: a model that has started can't be joined.
         """
         size = self._settings.batch_size
-        taken = await self._claim(size)
+        now_ms, taken = await self._claim(size)
         if not taken:
             taken = await self._read(size, self._beat)
         if taken and len(taken) < size:
             # Waited for here: to Redis, which looks for ended BLOCKs ten times a second, 10 ms are up to 100.
             await asyncio.sleep(self._settings.linger)
             taken += await self._read(size - len(taken))
-        return await self._fresh(taken) if taken else []
+        return [one.unless_expired(now_ms) for one in taken]
 
     @asynccontextmanager
     async def holding(self, taken: list[Taken]) -> AsyncIterator[None]:
@@ -105,31 +111,22 @@ class RequestQueue:
         replies: Any = await self._redis.xreadgroup(GROUP, self._worker, {REQUESTS: ">"}, count=count, block=block_ms)
         return [Taken(entry_id, Request.of(fields)) for entry_id, fields in entries_of(replies)]
 
-    async def _claim(self, count: int) -> list[Taken]:
-        """Take over what is with workers of which nothing was heard for `claim_after`."""
+    async def _claim(self, count: int) -> tuple[int, list[Taken]]:
+        """Take over what is with workers of which nothing was heard for `claim_after`; and ask Redis for the time."""
         idle_ms = int(self._settings.claim_after * 1_000)
-        reply: Any = await self._redis.xautoclaim(REQUESTS, GROUP, self._worker, idle_ms, self._cursor, count)
-        self._cursor, entries = reply[0], reply[1]
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.time()
+        pipeline.xautoclaim(REQUESTS, GROUP, self._worker, idle_ms, self._cursor, count)
+        (seconds, microseconds), (self._cursor, entries, *_) = await pipeline.execute()
+        now_ms = seconds * 1_000 + microseconds // 1_000
         if not entries:
-            return []
+            return now_ms, []
         first, last = entries[0][0], entries[-1][0]
         pending: Any = await self._redis.xpending_range(REQUESTS, GROUP, first, last, len(entries), self._worker)
         deliveries = {one["message_id"]: one["times_delivered"] for one in pending}
-        return [self._judged(entry_id, Request.of(fields), deliveries.get(entry_id, 0)) for entry_id, fields in entries]
+        return now_ms, [self._judged(entry_id, fields, deliveries.get(entry_id, 0)) for entry_id, fields in entries]
 
-    def _judged(self, entry_id: bytes, request: Request, deliveries: int) -> Taken:
+    def _judged(self, entry_id: bytes, fields: dict[bytes, bytes], deliveries: int) -> Taken:
         most = self._settings.most_deliveries
         died = ("failed", f"{most} workers died while they had this request")
-        return Taken(entry_id, request, died if deliveries > most else None)
-
-    async def _fresh(self, taken: list[Taken]) -> list[Taken]:
-        """Refuse what nobody waits for any more."""
-        seconds, microseconds = await self._redis.time()
-        now_ms = seconds * 1_000 + microseconds // 1_000
-        expired = ("expired", "no model had time for it before it expired")
-        return [
-            Taken(one.entry_id, one.request, expired)
-            if now_ms >= int(one.entry_id.partition(b"-")[0]) + one.request.expires_ms
-            else one
-            for one in taken
-        ]
+        return Taken(entry_id, Request.of(fields), died if deliveries > most else None)

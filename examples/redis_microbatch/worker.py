@@ -51,7 +51,6 @@ class AnswerStreams:
     def __init__(self, redis: Redis, kept: float) -> None:
         self._redis = redis
         self._kept_ms = int(kept * 1_000)
-        self._script = redis.register_script(ANSWER)
 
     async def open(self) -> None:
         """The client connects when it is used."""
@@ -67,7 +66,7 @@ class AnswerStreams:
         """Answer each of them in one round trip; that an answer is given twice the script excludes."""
         pipeline = self._redis.pipeline(transaction=False)
         for keys, arguments in batch.payloads:
-            await self._script(keys, arguments, client=pipeline)
+            pipeline.eval(ANSWER, len(keys), *keys, *arguments)
         replies = await pipeline.execute(raise_on_error=False)
         return [Unknown(reply) if isinstance(reply, Exception) else Delivered(bool(reply)) for reply in replies]
 
