@@ -1,4 +1,4 @@
-"""The test that model-micro-batching-api published, again: images posted at once, one or two model workers behind Redis.
+"""The test that model-micro-batching-api published, again: images posted at once, one or two model workers and Redis.
 
 0.5 s to decode an image, 0.5 s an inference of up to five; a sleep stands for both, as in theirs. Run it alone:
 `python benchmarks/_functions_redis.py`, a minute and a half.

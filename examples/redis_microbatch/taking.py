@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -71,17 +72,34 @@ class RequestQueue:
     async def take(self) -> list[Taken]:
         """Take a batch; nothing if nothing came for a while.
 
-        A full one at once. Otherwise what comes within `linger` joins: a model that has started can't be joined.
+        A full one at once. Otherwise it waits for company, because a model that has started can't be joined: for
+        `quiet`, and as long as more come, up to `linger`.
         """
         size = self._settings.batch_size
         now_ms, taken = await self._claim(size)
         if not taken:
             taken = await self._read(size, self._beat)
-        if taken and len(taken) < size:
-            # Waited for here: to Redis, which looks for ended BLOCKs ten times a second, 10 ms are up to 100.
-            await asyncio.sleep(self._settings.linger)
-            taken += await self._read(size - len(taken))
+        ends = time.monotonic() + self._settings.linger
+        while taken and len(taken) < size and time.monotonic() < ends:
+            # Waited for here: to Redis, which looks for ended BLOCKs ten times a second, 5 ms are up to 100.
+            await asyncio.sleep(self._settings.quiet)
+            more = await self._read(size - len(taken))
+            if not more:
+                break
+            taken += more
         return [one.unless_expired(now_ms) for one in taken]
+
+    async def take_ahead(self) -> list[Taken]:
+        """Take the next batch while the model runs, if so many wait that every worker could: no model idles for it."""
+        size = self._settings.batch_size
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.time()
+        pipeline.xlen(REQUESTS)
+        pipeline.xinfo_groups(REQUESTS)
+        now, length, (group,) = await pipeline.execute()
+        if length - group["pending"] < size * group["consumers"]:
+            return []
+        return [one.unless_expired(_ms(now)) for one in await self._read(size)]
 
     @asynccontextmanager
     async def holding(self, taken: list[Taken]) -> AsyncIterator[None]:
@@ -117,16 +135,20 @@ class RequestQueue:
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.time()
         pipeline.xautoclaim(REQUESTS, GROUP, self._worker, idle_ms, self._cursor, count)
-        (seconds, microseconds), (self._cursor, entries, *_) = await pipeline.execute()
-        now_ms = seconds * 1_000 + microseconds // 1_000
+        now, (self._cursor, entries, *_) = await pipeline.execute()
         if not entries:
-            return now_ms, []
+            return _ms(now), []
         first, last = entries[0][0], entries[-1][0]
         pending: Any = await self._redis.xpending_range(REQUESTS, GROUP, first, last, len(entries), self._worker)
         deliveries = {one["message_id"]: one["times_delivered"] for one in pending}
-        return now_ms, [self._judged(entry_id, fields, deliveries.get(entry_id, 0)) for entry_id, fields in entries]
+        return _ms(now), [self._judged(entry_id, fields, deliveries.get(entry_id, 0)) for entry_id, fields in entries]
 
     def _judged(self, entry_id: bytes, fields: dict[bytes, bytes], deliveries: int) -> Taken:
         most = self._settings.most_deliveries
         died = ("failed", f"{most} workers died while they had this request")
         return Taken(entry_id, Request.of(fields), died if deliveries > most else None)
+
+
+def _ms(redis_time: tuple[int, int]) -> int:
+    seconds, microseconds = redis_time
+    return seconds * 1_000 + microseconds // 1_000

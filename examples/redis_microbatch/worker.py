@@ -84,15 +84,30 @@ async def answer(one: Taken) -> Answer:
         return Answer(one, "failed", f"{type(error).__name__}: {error}")
 
 
+async def serve(queue: RequestQueue, answers: Sink[Answer, bool], taken: list[Taken]) -> None:
+    """Predict and answer. What can't be answered, because Redis is away, is claimed again later."""
+    async with queue.holding(taken):
+        await answers.put_many(await asyncio.gather(*map(answer, taken)))
+
+
+async def work_off(queue: RequestQueue, answers: Sink[Answer, bool], stopping: asyncio.Event) -> None:
+    """Serve a batch, and while the model runs take the next, which waits in `predict`; until too few are left."""
+    taken = await queue.take()
+    async with asyncio.TaskGroup() as batches:
+        running = batches.create_task(serve(queue, answers, taken))
+        while taken and not stopping.is_set() and (ahead := await queue.take_ahead()):
+            following = batches.create_task(serve(queue, answers, ahead))
+            await running
+            running = following
+
+
 async def work(queue: RequestQueue, answers: Sink[Answer, bool], stopping: asyncio.Event) -> None:
-    """Take, predict, answer. What a lost connection leaves half done is claimed again, by this worker or another."""
+    """Take, predict, answer."""
     while not stopping.is_set():
         try:
-            taken = await queue.take()
-            async with queue.holding(taken):
-                await answers.put_many(await asyncio.gather(*map(answer, taken)))
-        except RedisError as error:
-            print(f"Redis: {error!r}; trying again", flush=True)
+            await work_off(queue, answers, stopping)
+        except* RedisError as errors:
+            print(f"Redis: {errors.exceptions[0]!r}; trying again", flush=True)
             await asyncio.sleep(0.2)
             await reopen(queue)
 
