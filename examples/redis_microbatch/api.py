@@ -54,4 +54,10 @@ async def predict(request: Request) -> Response:
         raise HTTPException(503, str(error)) from None
 
 
+async def ready(_: Request) -> Response:
+    """Say that this worker is up."""
+    return Response()
+
+
+app.add_route("/ready", ready)
 app.add_route("/predict", predict, methods=["POST"])
