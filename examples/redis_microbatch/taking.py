@@ -81,7 +81,7 @@ class RequestQueue:
             taken = await self._read(size, self._beat)
         ends = time.monotonic() + self._settings.linger
         while taken and len(taken) < size and time.monotonic() < ends:
-            # Waited for here: to Redis, which looks for ended BLOCKs ten times a second, 5 ms are up to 100.
+            # Waited for here: to Redis, which looks for ended BLOCKs ten times a second, 10 ms are up to 100.
             await asyncio.sleep(self._settings.quiet)
             more = await self._read(size - len(taken))
             if not more:

@@ -37,8 +37,8 @@ class Settings:
     batch_size: int = int(os.environ.get("BATCH_SIZE", "5"))
     decode: float = float(os.environ.get("DECODE_SECONDS", "0.5"))  # a sleep stands for it
     inference: float = float(os.environ.get("INFERENCE_SECONDS", "0.5"))  # likewise
-    quiet: float = float(os.environ.get("QUIET_SECONDS", "0.005"))  # an idle model waits for company so long
-    linger: float = float(os.environ.get("LINGER_SECONDS", "0.02"))  # and, while more come, so long at most
+    quiet: float = float(os.environ.get("QUIET_SECONDS", "0.01"))  # an idle model waits for company so long
+    linger: float = float(os.environ.get("LINGER_SECONDS", "0.03"))  # and, while more come, so long at most
     timeout: float = float(os.environ.get("REQUEST_TIMEOUT_SECONDS", "60"))
     claim_after: float = float(os.environ.get("CLAIM_AFTER_SECONDS", "1"))  # without a heartbeat
     most_deliveries: int = 3  # a request that its workers die of is not tried for ever
