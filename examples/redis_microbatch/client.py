@@ -104,6 +104,7 @@ class ModelClient:
     async def __aexit__(self, *_: object) -> None:
         """Close when no caller waits any more: then nobody adds to the stream of answers, and it can go."""
         await self._sink.close()
+        await asyncio.sleep(0)  # what was delivered just now may be given up
         await self._withdraw.close()
         self._is_closing = True
         with suppress(RedisError):  # if Redis is away, what is left there expires
@@ -126,11 +127,12 @@ class ModelClient:
         ends = time.monotonic() + timeout
         number = next(self._numbers)
         caller = self._callers[number] = asyncio.get_running_loop().create_future()
-        entry_id: bytes | None = None
+        delivery: asyncio.Future[bytes] | None = None
         try:
             async with asyncio.timeout(timeout):
                 left_ms = int((ends - time.monotonic()) * 1_000)
-                entry_id = await self._sink.put(Request(number, self._answers, left_ms, image))
+                delivery = await self._sink.submit(Request(number, self._answers, left_ms, image))
+                await asyncio.shield(delivery)
                 return await caller
         except Expired:
             raise
@@ -138,13 +140,18 @@ class ModelClient:
             raise Expired(f"no answer within {timeout:g} s") from None
         finally:
             del self._callers[number]
-            if entry_id is not None and (caller.cancelled() or not caller.done()):
-                # Nobody waits for it: `close` does. If it fails, the worker finds the request expired.
-                self._withdraw(entry_id).add_done_callback(lambda done: done.cancelled() or done.exception())
+            if delivery is not None and (caller.cancelled() or not caller.done()):
+                delivery.add_done_callback(self._give_up)
+
+    def _give_up(self, delivery: asyncio.Future[bytes]) -> None:
+        """Take a request out as soon as its id is known. If that fails, a worker drops it by its age."""
+        if not delivery.cancelled() and delivery.exception() is None:
+            withdrawal = self._withdraw(delivery.result())
+            withdrawal.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     @batched(max_records=500)
     async def _withdraw(self, entry_ids: list[bytes]) -> list[None]:
-        """Take requests out whose callers gave up. If the id is not known yet, a worker drops it by its age."""
+        """Take requests out whose callers gave up."""
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.xdel(REQUESTS, *entry_ids)
         pipeline.xack(REQUESTS, GROUP, *entry_ids)
