@@ -135,8 +135,9 @@ def test_gauges_tell_what_is_pending_while_it_is(told: Told) -> None:
 
 def test_sinks_of_one_name_are_added_up(told: Told) -> None:
     for count in (3, 4):
-        snapshot = SinkStats(delivered=count, oldest_seconds=count)
+        snapshot = SinkStats(delivered=count, pending_records=count, oldest_seconds=count)
         told.observer.watch("sqs:orders", SimpleNamespace(stats=lambda snapshot=snapshot: snapshot))
+    assert told.by("sinkwell.pending.records") == {"sqs:orders": 7}
     assert told.by("sinkwell.outcomes", "sinkwell.outcome")["receipt"] == 7
     assert told.by("sinkwell.oldest") == {"sqs:orders": 4}
 
@@ -147,10 +148,10 @@ def test_a_snapshot_that_the_loop_disturbs_is_read_again(told: Told) -> None:
     def stats() -> SinkStats:
         if disturbances:
             raise disturbances.pop()
-        return SinkStats(retries=5)
+        return SinkStats(pending_records=5)
 
     told.observer.watch("fake", SimpleNamespace(stats=stats))
-    assert told.by("sinkwell.retries") == {"fake": 5}
+    assert told.by("sinkwell.pending.records") == {"fake": 5}  # the first that is read
 
 
 async def test_a_request_is_a_span_of_its_own_in_no_callers_trace(told: Told) -> None:
