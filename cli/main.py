@@ -53,7 +53,7 @@ there than has an option here, as SINKWELL_POSTGRES_BACKOFF_CAP: docs/pipe.md.
 [bold]Exit codes[/bold]
 
 0 all delivered   1 some were not   2 the setup is wrong, nothing was sent
-130 interrupted by Ctrl-C
+130 interrupted by Ctrl-C   143 by SIGTERM
 """
 
 

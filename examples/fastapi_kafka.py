@@ -1,10 +1,12 @@
 """A FastAPI service that publishes a domain event to Kafka for each order; the answer says what is certain.
 
 As a service: `uvicorn examples.fastapi_kafka:app`, with SINKWELL_KAFKA_BOOTSTRAP_SERVERS and SINKWELL_KAFKA_TOPIC set.
-Run as a program it serves two hundred requests at once, to itself, and reads the topic back.
+Run it: `python -m examples.fastapi_kafka` serves two hundred requests at once, to itself, and reads the topic back. It
+takes the brokers that the environment names; without, it starts a Kafka of its own from this repository's test servers.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -13,6 +15,7 @@ from uuid import uuid4
 
 import httpx
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from fastapi import Depends, FastAPI, HTTPException, Request
 from pydantic import BaseModel, Field
 
@@ -96,5 +99,28 @@ async def main() -> None:
     print(f"{len(placed)} orders placed, {found} events in the topic where the answers say, {requests} requests")
 
 
+async def make_topic(bootstrap_servers: str, topic: str) -> None:
+    """Make the topic: the sink writes only where there is one."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(topic, num_partitions=3, replication_factor=1)])
+    finally:
+        await admin.close()
+
+
+def run() -> None:
+    """Use the brokers that the environment names, or our own."""
+    if "SINKWELL_KAFKA_BOOTSTRAP_SERVERS" in os.environ:
+        asyncio.run(main())
+        return
+    from tests.servers.kafka import KafkaServer
+
+    with KafkaServer.start() as server:
+        os.environ |= {"SINKWELL_KAFKA_BOOTSTRAP_SERVERS": server.bootstrap_servers, "SINKWELL_KAFKA_TOPIC": "orders"}
+        asyncio.run(make_topic(server.bootstrap_servers, "orders"))
+        asyncio.run(main())
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    run()

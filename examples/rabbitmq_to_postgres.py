@@ -1,7 +1,7 @@
 """A worker that moves a RabbitMQ queue into Postgres, and acknowledges only what has a receipt.
 
-It makes a queue and a table, fills the queue and moves it. Run it with SINKWELL_RABBITMQ_URL and SINKWELL_POSTGRES_DSN
-set; without, it starts servers of its own from this repository's test servers.
+Run it: `python -m examples.rabbitmq_to_postgres` makes a queue and a table, fills the queue and moves it. It takes the
+servers that SINKWELL_RABBITMQ_URL and SINKWELL_POSTGRES_DSN name; without, it starts its own from the test servers.
 """
 
 import asyncio
