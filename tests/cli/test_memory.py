@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,15 +52,21 @@ async def test_a_fast_input_waits_for_a_slow_sink(command: Command, aws: AwsEndp
     """At 20 requests a second 10,000 records fill the room: all but them and a few blocks must stay outside."""
     process = await command.start("pipe", "-", *queue, "--rate-requests", "20", "--grace", "0")
     taken = 0
+    is_full = asyncio.Event()
 
     def blocks() -> Iterator[bytes]:
         nonlocal taken
-        for taken in range(0, 200_000, 100):  # noqa: B007 - told below
+        for taken in range(0, 200_000, 100):
+            if taken >= 10_000:
+                is_full.set()
             yield (b'{"text": "%0380d"}\n' % 0) * 100
 
-    with suppress(TimeoutError):
-        async with asyncio.timeout(4):
-            await feed(process, blocks())
+    feeding = asyncio.ensure_future(feed(process, blocks()))
+    async with asyncio.timeout(60):
+        await is_full.wait()
+    # In this time it would take all of it, if it did not wait.
+    await asyncio.wait([feeding], timeout=3)
+    feeding.cancel()
     process.terminate()
     told = await ended(process)
     assert told.code == 143
