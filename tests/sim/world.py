@@ -225,7 +225,8 @@ class World:
     async def _fresh_record(self) -> None:
         record = Record(id=10_000_000, size=1, true_size=1, key="fresh", target=None)
         self.scenario.records.append(record)
-        await asyncio.sleep(10.0)  # A rate may still make up for what was sent last.
+        # A rate may still make up for what was sent last.
+        await asyncio.sleep(max(10.0, self.watch.sender._pace.free_at - self.loop.time()))
         try:
             async with asyncio.timeout(PATIENCE):
                 self.oracle.told(record, await self.sink.put(record))
