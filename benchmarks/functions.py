@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import _functions_async_batcher
+import _functions_ranking
 import _functions_redis
 from _report import Report, is_quick
 
 # Modules with `add_to(report)`, in the order of the tables.
-TABLES = (_functions_async_batcher, _functions_redis)
+TABLES = (_functions_async_batcher, _functions_redis, _functions_ranking)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Starts the predict service and puts load on it: what the tests and the benchmark of this example share.
+"""Starts the predict service and puts load on it: what tests and benchmarks of the services share.
 
 Run it: `/optimized_predict` under 100 requests a second, for a few seconds.
 """
@@ -56,11 +56,11 @@ class Service:
 
 
 @contextmanager
-def service(module: str = "examples.async_batcher.predict_service:app") -> Iterator[Service]:
+def service(module: str = "examples.async_batcher.predict_service:app", **environment: str) -> Iterator[Service]:
     """Run the service, one worker."""
     port = free_port()
     words = [sys.executable, "-m", "uvicorn", module, "--port", str(port), *SERVER]
-    with subprocess.Popen(words, cwd=ROOT) as server:
+    with subprocess.Popen(words, cwd=ROOT, env=os.environ | environment) as server:
         try:
             url = f"http://127.0.0.1:{port}"
             _await_answer(f"{url}/openapi.json", server)

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     page.relative_to(ROOT).as_posix()
-    for folder in (".", "docs", "docs/sinks", "examples", "examples/async_batcher")
+    for folder in (".", "docs", "docs/sinks", "examples", "examples/async_batcher", "examples/ranking")
     for page in (ROOT / folder).glob("*.md")
 )
 ROOTS = (ROOT, ROOT / "tests")
