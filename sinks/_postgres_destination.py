@@ -17,6 +17,7 @@ from uuid import uuid4
 from sinkwell.core import BatchRefused, ConfigError, Limits, Rejected, Retry, Unknown
 
 from ._extras import needs_extra
+from ._postgres_arrays import MOST_BYTES, MOST_ROWS
 from ._postgres_connect import bare, sentence_of
 from ._postgres_connections import Connections, broken_off_when_lost
 from ._postgres_errors import ShapeChanged, fault_of, is_fatal, suspect_of
@@ -33,6 +34,7 @@ with needs_extra("postgres"):
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from uuid import UUID
 
     from sinkwell.core import Batch, Encoded, Entry, Verdict
 
@@ -184,9 +186,11 @@ class PostgresDestination:
         rows = iter(payloads)
         try:
             async with broken_off_when_lost(connection):
-                await connection.execute(reading.load.begin)
-                attempt.written = await reading.load.run(connection, rows)
-                transaction = await self._transaction(connection, target, reading)
+                transaction = await self._at_once(connection, attempt, batch)
+                if transaction is None:
+                    await connection.execute(reading.load.begin)
+                    attempt.written = await reading.load.run(connection, rows)
+                    transaction = await self._transaction(connection, target, reading)
         except asyncio.CancelledError:
             self._connections.close_soon(connection)
             return _each(entries, Retry(TimeoutError("given up before COMMIT was sent: nothing was written")))
@@ -196,6 +200,29 @@ class PostgresDestination:
             reached = len(entries) - left - 1 if left < len(entries) else None
             return await self._not_written(connection, attempt, error, reached)
         return await self._commit(connection, attempt, transaction)
+
+    async def _at_once(self, connection: Connection, attempt: _Attempt, batch: Batch) -> Transaction | None:
+        """Write a small batch in one exchange, where that can be; `None` with nothing begun where it can't."""
+        arrays, rows = attempt.reading.arrays, batch.payloads
+        if arrays is None or len(rows) > MOST_ROWS or batch.size > MOST_BYTES:
+            return None
+        await connection.execute("BEGIN")
+        try:
+            found = await arrays.run(connection, rows, attempt.target.shaping)
+        except Exception as error:
+            fault = fault_of(error, len(rows), 0)
+            if fault.kind == "passing" or not fault.is_sound:
+                raise
+            found = None
+        else:
+            if found is None:
+                attempt.reading.arrays = None
+        if found is None:
+            await connection.execute("ROLLBACK")
+            return None
+        if self._ledger is not None:
+            return await self._transaction(connection, attempt.target, attempt.reading)
+        return await self._identified(connection, attempt.reading, found)
 
     async def _transaction(self, connection: Connection, target: Target, reading: Reading) -> Transaction:
         """Return what identifies the transaction, if the columns still are what the rows were encoded for."""
@@ -207,6 +234,12 @@ class PostgresDestination:
         else:
             found = await connection.fetchrow(f"{self._ledger.entering} {question}", *asked, batch)
         assert found is not None
+        return await self._identified(connection, reading, found, batch)
+
+    async def _identified(
+        self, connection: Connection, reading: Reading, found: asyncpg.Record, batch: UUID | None = None
+    ) -> Transaction:
+        table = reading.table
         if found["shape"] != table.shape:
             raise ShapeChanged(f"a column of {table.name} was changed while rows for it were on their way")
         return await self._connections.transaction(connection, found, batch)
