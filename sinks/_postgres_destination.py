@@ -213,16 +213,15 @@ class PostgresDestination:
             fault = fault_of(error, len(rows), 0)
             if fault.kind == "passing" or not fault.is_sound:
                 raise
-            found = None
-        else:
-            if found is None:
-                attempt.reading.arrays = None
-        if found is None:
             await connection.execute("ROLLBACK")
             return None
-        if self._ledger is not None:
+        if found is None:
+            attempt.reading.arrays = None
+            await connection.execute("ROLLBACK")
+            return None
+        if self._ledger is not None or self._connections.identity:
             return await self._transaction(connection, attempt.target, attempt.reading)
-        return await self._identified(connection, attempt.reading, found)
+        return await self._identified(connection, attempt.reading.table, found)
 
     async def _transaction(self, connection: Connection, target: Target, reading: Reading) -> Transaction:
         """Return what identifies the transaction, if the columns still are what the rows were encoded for."""
@@ -234,12 +233,11 @@ class PostgresDestination:
         else:
             found = await connection.fetchrow(f"{self._ledger.entering} {question}", *asked, batch)
         assert found is not None
-        return await self._identified(connection, reading, found, batch)
+        return await self._identified(connection, table, found, batch)
 
     async def _identified(
-        self, connection: Connection, reading: Reading, found: asyncpg.Record, batch: UUID | None = None
+        self, connection: Connection, table: Table, found: asyncpg.Record, batch: UUID | None = None
     ) -> Transaction:
-        table = reading.table
         if found["shape"] != table.shape:
             raise ShapeChanged(f"a column of {table.name} was changed while rows for it were on their way")
         return await self._connections.transaction(connection, found, batch)

@@ -118,3 +118,12 @@ async def test_a_ledger_also_remembers_what_went_in_arrays(table: Table, make_ba
     await written(destination, make_batch(destination, [(1, "")]))
     assert await ways(table) == {"arrays"}
     assert await table.db.fetchval("SELECT count(*) FROM ledger") == 1
+
+
+async def test_behind_a_pooler_arrays_are_identified_as_every_batch_is(table: Table, make_batch: Any) -> None:
+    # The statement does not tell what a pooler's sessions are told apart by: it would have looked for that in vain.
+    await table.db.execute(TELLING)
+    destination = await table.open(**BY_ID)
+    destination._connections._is_shared = True
+    await written(destination, make_batch(destination, [(1, "")]))
+    assert await ways(table) == {"arrays"}
