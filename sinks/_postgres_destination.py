@@ -14,24 +14,17 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
-from sinkwell.core import (
-    BatchRefused,
-    ConfigError,
-    Delivered,
-    Limits,
-    Receipt,
-    Rejected,
-    Retry,
-    Unknown,
-)
+from sinkwell.core import BatchRefused, ConfigError, Limits, Rejected, Retry, Unknown
 
 from ._extras import needs_extra
+from ._postgres_arrays import MOST_BYTES, MOST_ROWS
 from ._postgres_connect import bare, sentence_of
 from ._postgres_connections import Connections, broken_off_when_lost
 from ._postgres_errors import ShapeChanged, fault_of, is_fatal, suspect_of
 from ._postgres_fate import Transaction, fate_of
 from ._postgres_ledger import LedgerTable
 from ._postgres_merge import Merge
+from ._postgres_receipt import PostgresReceipt, delivered
 from ._postgres_search import FEWEST, search
 from ._postgres_table import SHAPE
 from ._postgres_target import Targets
@@ -40,7 +33,8 @@ with needs_extra("postgres"):
     import asyncpg
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
+    from uuid import UUID
 
     from sinkwell.core import Batch, Encoded, Entry, Verdict
 
@@ -58,20 +52,6 @@ LIMITS: Final = Limits(default_records=5_000, default_bytes=8 * 1024 * 1024, ret
 _OLDEST_SERVER: Final = 13  # pg_current_xact_id and pg_xact_status by 64-bit numbers
 _XID: Final = f"SELECT pg_catalog.pg_current_xact_id()::text AS xid, {SHAPE} AS shape%s"
 V = TypeVar("V")
-
-
-@dataclass(slots=True, kw_only=True)
-class PostgresReceipt(Receipt):
-    """The row's transaction is committed.
-
-    Attributes:
-        is_written: `False` for an upsert that keeps what is there, where a row with its key was there.
-        returned: the columns that `returning` asks for, as the row has them now; `None` if it asks for none or the
-            row was not written.
-    """
-
-    is_written: bool = True
-    returned: Mapping[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -206,9 +186,11 @@ class PostgresDestination:
         rows = iter(payloads)
         try:
             async with broken_off_when_lost(connection):
-                await connection.execute(reading.load.begin)
-                attempt.written = await reading.load.run(connection, rows)
-                transaction = await self._transaction(connection, target, reading)
+                transaction = await self._at_once(connection, attempt, batch)
+                if transaction is None:
+                    await connection.execute(reading.load.begin)
+                    attempt.written = await reading.load.run(connection, rows)
+                    transaction = await self._transaction(connection, target, reading)
         except asyncio.CancelledError:
             self._connections.close_soon(connection)
             return _each(entries, Retry(TimeoutError("given up before COMMIT was sent: nothing was written")))
@@ -218,6 +200,28 @@ class PostgresDestination:
             reached = len(entries) - left - 1 if left < len(entries) else None
             return await self._not_written(connection, attempt, error, reached)
         return await self._commit(connection, attempt, transaction)
+
+    async def _at_once(self, connection: Connection, attempt: _Attempt, batch: Batch) -> Transaction | None:
+        """Write a small batch in one exchange, where that can be; `None` with nothing begun where it can't."""
+        arrays, rows = attempt.reading.arrays, batch.payloads
+        if arrays is None or len(rows) > MOST_ROWS or batch.size > MOST_BYTES:
+            return None
+        await connection.execute("BEGIN")
+        try:
+            found = await arrays.run(connection, rows, attempt.target.shaping)
+        except Exception as error:
+            fault = fault_of(error, len(rows), 0)
+            if fault.kind == "passing" or not fault.is_sound:
+                raise
+            await connection.execute("ROLLBACK")
+            return None
+        if found is None:
+            attempt.reading.arrays = None
+            await connection.execute("ROLLBACK")
+            return None
+        if self._ledger is not None or self._connections.identity:
+            return await self._transaction(connection, attempt.target, attempt.reading)
+        return await self._identified(connection, attempt.reading.table, found)
 
     async def _transaction(self, connection: Connection, target: Target, reading: Reading) -> Transaction:
         """Return what identifies the transaction, if the columns still are what the rows were encoded for."""
@@ -229,6 +233,11 @@ class PostgresDestination:
         else:
             found = await connection.fetchrow(f"{self._ledger.entering} {question}", *asked, batch)
         assert found is not None
+        return await self._identified(connection, table, found, batch)
+
+    async def _identified(
+        self, connection: Connection, table: Table, found: asyncpg.Record, batch: UUID | None = None
+    ) -> Transaction:
         if found["shape"] != table.shape:
             raise ShapeChanged(f"a column of {table.name} was changed while rows for it were on their way")
         return await self._connections.transaction(connection, found, batch)
@@ -252,12 +261,12 @@ class PostgresDestination:
             attempt.target.vain_readings = 0
             await self._give_back(connection)
             if status == "COMMIT":
-                return _delivered(entries, attempt.written)
+                return delivered(entries, attempt.written)
             return _each(entries, Retry(RuntimeError(f"COMMIT was answered with {status}: nothing was written")))
         await self._connections.cut(connection)
         fate = await fate_of(self._connections.pool, transaction, self._ledger, seconds=self._settle_timeout)
         if fate == "committed":
-            return _delivered(entries, attempt.written)
+            return delivered(entries, attempt.written)
         return _each(entries, Retry(error) if fate == "aborted" else Unknown(error))
 
     async def _give_back(self, connection: Connection) -> None:
@@ -339,14 +348,3 @@ def _not_open(_record: Any) -> Encoded:
 
 def _each(entries: Sequence[Entry], verdict: V) -> list[V]:
     return [verdict] * len(entries)
-
-
-def _delivered(entries: Sequence[Entry], written: Sequence[Written] | None) -> list[Verdict[PostgresReceipt]]:
-    if written is not None:
-        told = zip(entries, written, strict=True)
-        return [Delivered(PostgresReceipt(attempts=e.attempts, is_written=w[0], returned=w[1])) for e, w in told]
-    verdicts: dict[int, Verdict[PostgresReceipt]]
-    verdicts = {attempts: Delivered(PostgresReceipt(attempts=attempts)) for attempts in {e.attempts for e in entries}}
-    if len(verdicts) == 1:
-        return [*verdicts.values()] * len(entries)
-    return [verdicts[entry.attempts] for entry in entries]

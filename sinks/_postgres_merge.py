@@ -85,6 +85,11 @@ class Merge:
     Rows of one key follow each other as they would one by one, whatever batch they happen to share: of what a later
     row overwrites its values count, of what it does not the first row's. They are inserted in the order of their keys,
     so that two batches that share keys wait for each other instead of deadlocking.
+
+    Attributes:
+        number: the column beside the rows that holds their numbers.
+        insert: how the statement begins that takes the rows over; what they are taken from follows.
+        conflict: how it ends.
     """
 
     def __init__(self, table: Table, spec: PostgresTable) -> None:
@@ -94,9 +99,9 @@ class Merge:
         while number in spec.columns:
             number += "_"
         self._names = (number, *spec.columns)
-        self._number = quote_ident(number)
+        self.number = quote_ident(number)
         kinds = "".join(f", {quote_ident(column.name)} {column.sql_type}" for column in table.columns)
-        shape = f"({self._number} int4{kinds}) ON COMMIT DROP"
+        shape = f"({self.number} int4{kinds}) ON COMMIT DROP"
         # Its name says its columns: the client remembers the types of a table by its name.
         self._name = f"sinkwell_{blake2b(shape.encode(), digest_size=8).hexdigest()}"
         self._stage = f'pg_temp."{self._name}"'
@@ -104,55 +109,53 @@ class Merge:
         self._keys = [quote_ident(name) for name in spec.conflict_columns]
         self._columns = ", ".join(map(quote_ident, spec.columns))
         # As COPY does, take the values that are given for GENERATED ALWAYS identities.
-        self._insert = f"INSERT INTO {table.name} ({self._columns}) OVERRIDING SYSTEM VALUE "
+        self.insert = f"INSERT INTO {table.name} ({self._columns}) OVERRIDING SYSTEM VALUE "
         merged = ", ".join(f"{name} = excluded.{name}" for name in map(quote_ident, spec.merged))
-        self._conflict = f" ON CONFLICT ({', '.join(self._keys)}) DO " + (
+        self.conflict = f" ON CONFLICT ({', '.join(self._keys)}) DO " + (
             f"UPDATE SET {merged}" if merged else "NOTHING"
         )
         self._statement = self._make_statement()
 
     def _make_statement(self) -> str:
         """Write the statement: (1) inserts that tell, (2) upserts, (3) upserts that tell, (4) upserts that keep."""
-        spec, columns, insert, conflict = self._spec, self._columns, self._insert, self._conflict
+        spec, columns, insert, conflict = self._spec, self._columns, self.insert, self.conflict
         returned = [f"{quote_ident(name)} AS r{index}" for index, name in enumerate(spec.returning)]
         if spec.mode == "insert":
-            return (
-                f"{insert}SELECT {columns} FROM {self._stage} ORDER BY {self._number} RETURNING {', '.join(returned)}"
-            )
+            return f"{insert}SELECT {columns} FROM {self._stage} ORDER BY {self.number} RETURNING {', '.join(returned)}"
         keys = ", ".join(self._keys)
         if spec.merged and not returned:
-            return insert + self._last_of_each() + conflict
+            return insert + self.last_of_each(self._stage) + conflict
         told = ", ".join([*(f"{key} AS k{index}" for index, key in enumerate(self._keys)), *returned])
         same = " AND ".join(f"s.{key} = w.k{index}" for index, key in enumerate(self._keys))
         taken = "".join(f", w.r{index}" for index in range(len(returned)))
-        answer = f"SELECT s.{self._number} AS number{taken} FROM %s s JOIN written w ON {same}"
+        answer = f"SELECT s.{self.number} AS number{taken} FROM %s s JOIN written w ON {same}"
         if spec.merged:
-            written = f"written AS ({insert}{self._last_of_each()}{conflict} RETURNING {told})"
+            written = f"written AS ({insert}{self.last_of_each(self._stage)}{conflict} RETURNING {told})"
             return f"WITH {written} {answer % self._stage}"
         first = (
-            f"SELECT DISTINCT ON ({keys}) {self._number}, {columns} FROM {self._stage} ORDER BY {keys}, {self._number}"
+            f"SELECT DISTINCT ON ({keys}) {self.number}, {columns} FROM {self._stage} ORDER BY {keys}, {self.number}"
         )
         written = f"written AS ({insert}SELECT {columns} FROM source{conflict} RETURNING {told})"
         return f"WITH source AS MATERIALIZED ({first}), {written} {answer % 'source'}"
 
     def part(self, low: str, high: str) -> str:
         """Write a statement that puts in the rows from number `low` to before `high`, and tells nothing."""
-        which = f" WHERE {self._number} >= {low} AND {self._number} < {high} "
+        which = f" WHERE {self.number} >= {low} AND {self.number} < {high} "
         if self._spec.mode == "upsert" and self._spec.merged:
-            return self._insert + self._last_of_each(which) + self._conflict
-        conflict = self._conflict if self._spec.mode == "upsert" else ""
-        return f"{self._insert}SELECT {self._columns} FROM {self._stage}{which}ORDER BY {self._number}{conflict}"
+            return self.insert + self.last_of_each(self._stage, which) + self.conflict
+        conflict = self.conflict if self._spec.mode == "upsert" else ""
+        return f"{self.insert}SELECT {self._columns} FROM {self._stage}{which}ORDER BY {self.number}{conflict}"
 
-    def _last_of_each(self, which: str = " ") -> str:
+    def last_of_each(self, stage: str, which: str = " ") -> str:
         """Take a row for each key: the last, with the first one's values where an upsert overwrites nothing."""
         keys, fixed = ", ".join(self._keys), {*self._spec.conflict_columns, *self._spec.merged}
-        first = f"OVER (PARTITION BY {keys} ORDER BY {self._number})"
+        first = f"OVER (PARTITION BY {keys} ORDER BY {self.number})"
         values = (
             quote_ident(name) if name in fixed else f"first_value({quote_ident(name)}) {first}"
             for name in self._spec.columns
         )
-        order = f"ORDER BY {keys}, {self._number} DESC"
-        return f"SELECT DISTINCT ON ({keys}) {', '.join(values)} FROM {self._stage}{which}{order}"
+        order = f"ORDER BY {keys}, {self.number} DESC"
+        return f"SELECT DISTINCT ON ({keys}) {', '.join(values)} FROM {stage}{which}{order}"
 
     async def copy(self, connection: Connection, rows: Iterator[tuple[Any, ...]]) -> None:
         """Copy the rows beside their table."""

@@ -10,7 +10,8 @@ from uuid import UUID
 
 from sinkwell.core import BatchRefused, ConfigError, InvalidRecord
 
-from ._postgres_merge import load_for
+from ._postgres_arrays import arrays_for
+from ._postgres_merge import Merge, load_for
 from ._postgres_rows import RowEncoder
 from ._postgres_spec import Row
 from ._postgres_table import parse_table_name, read_table
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
 class Reading:
     """A table as it was when it was read, with what follows from that: how rows are encoded, and how they get in."""
 
-    __slots__ = ("encode", "load", "table")
+    __slots__ = ("arrays", "encode", "load", "table")
 
     def __init__(self, table: Table, spec: PostgresTable, *, unchecked: frozenset[str]) -> None:
         self.table = table
         self.load: Load = load_for(table, spec)
+        # For small batches; `None` if there is no such way, or it was found closed.
+        self.arrays = arrays_for(table, spec, self.load, unchecked) if isinstance(self.load, Merge) else None
         encode = RowEncoder(table, called=spec.name, unchecked=unchecked).encoder()
         self.encode: Encode = encode if spec.mode == "insert" else _keyed(encode, table, spec.conflict_columns)
 

@@ -13,8 +13,9 @@ with needs_extra("postgres"):
     from pydantic_settings import NoDecode
 
     from ._postgres_connect import Dsn
-    from ._postgres_destination import PostgresDestination, PostgresReceipt
+    from ._postgres_destination import PostgresDestination
     from ._postgres_ledger import Ledger
+    from ._postgres_receipt import PostgresReceipt
     from ._postgres_spec import PostgresTable, Row
     from ._postgres_table import Column
     from ._settings import PolicySettings
