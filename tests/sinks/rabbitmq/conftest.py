@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import traceback
 from pathlib import Path
@@ -85,6 +86,17 @@ def sink_to(url: str, exchange: str = "", routing_key: str = "", **options: Any)
 @pytest.fixture
 def make_sink() -> Any:
     return sink_to
+
+
+async def put_at_once(sink: RabbitMQSink, records: Iterable[Any]) -> list[Any]:
+    """Put records in one tick: they share a batch, which `put_many` promises of none on a busy machine."""
+    deliveries = [sink.put_nowait(record) for record in records]
+    return await asyncio.gather(*deliveries, return_exceptions=True)
+
+
+@pytest.fixture
+def at_once() -> Any:
+    return put_at_once
 
 
 class Oracle:
