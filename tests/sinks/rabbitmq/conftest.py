@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.servers import RabbitMQServer
 
-QUICK = Policy(attempt_timeout=2.0, delivery_timeout=10.0, backoff=Backoff(base=0.02, cap=0.2))
+QUICK = Policy(attempt_timeout=10.0, delivery_timeout=60.0, backoff=Backoff(base=0.02, cap=0.2))
 _numbers = itertools.count()
 
 
@@ -60,8 +60,18 @@ class Broker:
         """Everything in the queue, taken out of it, in order; not before the broker has counted it all as ready."""
         channel = await self.channel()
         found: list[Any] = []
-        while (message := await channel.basic_get(queue, no_ack=True)).delivery.name == "Basic.GetOk":
-            found.append(message)
+        while wanted := (await channel.queue_declare(queue, passive=True)).message_count:
+            taken = asyncio.Event()
+            wanted += len(found)
+
+            async def take(message: Any, wanted: int = wanted, taken: asyncio.Event = taken) -> None:
+                found.append(message)
+                if len(found) >= wanted:
+                    taken.set()
+
+            consumer = await channel.basic_consume(queue, take, no_ack=True)
+            await taken.wait()
+            await channel.basic_cancel(consumer.consumer_tag or "")
         return found
 
     async def bodies(self, queue: str) -> list[bytes]:

@@ -150,7 +150,7 @@ async def test_a_missing_exchange_or_broker_is_told_at_the_start(broker: Broker,
     with pytest.raises(ConfigError, match="vhost nowhere not found: check the virtual host"):
         async with make_sink(f"{broker.url}nowhere"):
             pass
-    with pytest.raises(ConfigError, match="rabbitmq:.*: check host and port"):
+    with pytest.raises(ConfigError, match=r"rabbitmq:.*: check host and port"):
         async with make_sink("amqp://guest:guest@127.0.0.1:1/"):
             pass
     with pytest.raises(ConfigError, match="check user and password"):
