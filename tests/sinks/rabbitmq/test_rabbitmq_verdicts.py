@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pamqp.commands import Connection
 
-from sinkwell.core import Backoff, ConfigError, DeliveryError, Outcome, Policy
+from sinkwell.core import Backoff, ConfigError, DeliveryError, DeliveryRejected, Outcome, Policy
 from sinkwell.sinks.rabbitmq import RabbitMQMessage, RabbitMQReceipt
 from tests.sinks.rabbitmq.fake_broker import FakeBroker, Received
 
@@ -228,6 +228,40 @@ async def test_an_exchange_that_closes_the_channel_takes_only_its_own_messages_a
     assert fake.bodies().count(b"e") == 1
 
 
+async def test_a_message_that_comes_back_after_an_unanswered_copy_may_be_there_already(
+    fake: FakeBroker, make_sink: Any, at_once: Any
+) -> None:
+    def answer(message: Received) -> None:
+        if message.body == b"bad":
+            message.close_channel(406, "PRECONDITION_FAILED - invalid")
+        elif fake.bodies().count(message.body) > 1:
+            message.give_back()  # its queue was deleted meanwhile, perhaps with the first copy in it
+
+    policy = Policy(attempt_timeout=10.0, max_attempts=1, backoff=QUICK)
+    async with make_sink(fake.url, "", "q", policy=policy) as sink:
+        await sink.put(b"first")
+        fake.answer = answer
+        outcomes = await at_once(sink, [b"copied", RabbitMQMessage(b"bad", headers={"CC": "no list"})])
+    assert told(outcomes) == [MAYBE, NO]
+
+
+async def test_an_exchange_that_is_gone_tells_what_it_may_have_taken_from_what_it_never_got(
+    fake: FakeBroker, make_sink: Any, at_once: Any
+) -> None:
+    missing = "NOT_FOUND - no exchange 'e' in vhost '/'"
+
+    def answer(message: Received) -> None:
+        if message.body != b"0" or fake.bodies().count(b"0") > 1:
+            message.close_channel(404, missing)
+
+    async with make_sink(fake.url, "e", "q", policy=AGAIN) as sink:
+        await sink.put(b"first")
+        fake.answer = answer
+        outcomes = await at_once(sink, [b"0", b"1"])
+        assert [(type(outcome), outcome.outcome) for outcome in outcomes] == [(DeliveryRejected, MAYBE)] * 2
+        assert told(await at_once(sink, [b"2", b"3"])) == [NO] * 2
+
+
 @pytest.mark.parametrize("end", ["close", "reset", "fin in a frame", "garbage", "huge frame"])
 async def test_a_connection_that_ends_leaves_what_was_sent_unknown_and_is_made_again(
     fake: FakeBroker, hasty: Any, end: str
@@ -281,7 +315,8 @@ async def test_a_log_in_refused_in_mid_run_rejects_and_a_virtual_host_that_is_do
     fake.login = lambda: Connection.Close(403, "ACCESS_REFUSED - Login was refused", 10, 40)
     fake.talks[0].writer.transport.abort()
     await asyncio.sleep(0.05)
-    assert told(await patient.put_many(FIVE)) == [NO] * 5
+    outcomes = await patient.put_many(FIVE)
+    assert [(type(outcome), outcome.outcome) for outcome in outcomes] == [(DeliveryRejected, NO)] * 5
     refusals = iter([Connection.Close(530, "NOT_ALLOWED - vhost '/' is down", 10, 40), Connection.OpenOk()])
     fake.login = lambda: next(refusals)
     assert told(await patient.put_many(FIVE)) == [2] * 5
