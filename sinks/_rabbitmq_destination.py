@@ -67,7 +67,8 @@ class RabbitMQDestination:
             ConfigError: the broker, the virtual host or the exchange is not there, or not for us.
         """
         self._encoder.renew_ids()
-        problem, cause = "", None
+        problem = ""
+        cause: BaseException
         try:
             async with asyncio.timeout(self._timeout):
                 channel = await self.link.channel()

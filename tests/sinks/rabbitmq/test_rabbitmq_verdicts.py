@@ -119,6 +119,20 @@ async def test_a_returned_message_is_rejected_though_its_ack_never_comes(fake: F
     assert told(await sink.put_many(FIVE)) == [1, 1, 1, 1, NO]
 
 
+async def test_a_message_that_is_returned_twice_counts_once(fake: FakeBroker, sink: Any) -> None:
+    def answer(message: Received) -> None:
+        if message.tag == 3:
+            message.give_back()
+            message.give_back()
+        if message.tag == 6:
+            asyncio.get_running_loop().call_later(0.05, message.ack)
+        else:
+            message.ack()
+
+    fake.answer = answer
+    assert told(await sink.put_many(FIVE)) == [1, NO, 1, 1, 1]
+
+
 async def test_a_confirm_of_nothing_we_sent_is_ignored_and_counted(fake: FakeBroker, hasty: Any) -> None:
     def answer(message: Received) -> None:
         if message.tag == 6:
@@ -202,6 +216,7 @@ async def test_a_body_above_the_brokers_own_limit_is_found_among_a_hundred(
     records[50] = b"too large"
     assert told(await at_once(patient, records)) == [NO if number == 50 else 2 for number in range(100)]
     assert fake.bodies() == [*records[:51], *records[:51], *records[51:]]
+    assert not fake.talks[0].closing, "each closed channel is acknowledged, so that its number is free again"
     assert len(fake.chunks) < 20, "those that can't be to blame go together"
 
 
