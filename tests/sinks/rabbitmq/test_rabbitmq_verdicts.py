@@ -68,6 +68,12 @@ async def test_a_batch_is_written_to_the_socket_in_one_go(fake: FakeBroker, sink
     assert fake.chunks == [5]
 
 
+@pytest.mark.parametrize("size", [131_064, 131_065])
+async def test_no_frame_is_larger_than_agreed(fake: FakeBroker, sink: Any, size: int) -> None:
+    await sink.put(b"x" * size)
+    assert [len(body) for body in fake.bodies()] == [size]
+
+
 async def test_no_two_messages_in_flight_have_one_id(fake: FakeBroker, sink: Any) -> None:
     await sink.put_many([b"x"] * 1_000)
     assert len({message.message_id for message in fake.received}) == 1_000
