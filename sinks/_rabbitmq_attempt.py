@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ._rabbitmq_message import Prepared
 
 # AMQP's reply codes for a channel that is closed over one message; any other says nothing about messages.
-_REFUSED, _MISSING, _PRECONDITION = 403, 404, 406
+_REFUSED, MISSING, _PRECONDITION = 403, 404, 406
 _DEFAULT_EXCHANGE: Final = "amq.default"
 
 
@@ -135,7 +135,7 @@ class Attempt:
         left = [index for index in window if self._verdicts[index] is None]
         if not left:
             return  # it was closed over nothing that we wait for
-        if error.code not in (_REFUSED, _MISSING, _PRECONDITION):
+        if error.code not in (_REFUSED, MISSING, _PRECONDITION):
             self.end(error)
         elif len(window) == 1:
             self._culprit_found(left[0], error)

@@ -230,7 +230,10 @@ class ConfirmChannel:
         returned, self._returning = self._returning, None
         if returned is None or self._window is None:
             return
-        answer = Returned(f"{returned.reply_code} {returned.reply_text}")
+        answer = Returned(
+            f"{returned.reply_code} {returned.reply_text}: no queue takes routing key {returned.routing_key!r} on "
+            f"exchange {returned.exchange or '(default)'!r}: bind or declare one"
+        )
         if not self._window.take_back(header.properties.message_id or "", answer):
             self.strays += 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from socket import gaierror
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -175,6 +176,21 @@ def is_setup(error: BaseException) -> bool:
     if isinstance(error, Refused):
         return error.code in _REFUSALS and not any(words in str(error) for words in _PASSING)
     return isinstance(error, _SETUP)
+
+
+def advice(error: BaseException) -> str:
+    """Say in words to be put behind the broker's own what a person can do; nothing if we don't know."""
+    match error:
+        case AuthenticationError() | ProbableAuthenticationError():
+            return ": check user and password of the url"
+        case Refused() if is_setup(error):
+            return ": check the virtual host, the url's path, and that the user may use it"
+        case ssl.SSLCertVerificationError():
+            return ": name the certificate's host in the url, and trust who signed it with tls="
+        case ConnectionError() | gaierror():
+            return ": check host and port of the url, and that the broker runs"
+        case _:
+            return ""
 
 
 def bare(error: BaseException) -> BaseException:

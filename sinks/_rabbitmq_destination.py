@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from sinkwell.core import ConfigError
 
-from ._rabbitmq_attempt import Attempt, Exchanges, RabbitMQReceipt
+from ._rabbitmq_attempt import MISSING, Attempt, Exchanges, RabbitMQReceipt
 from ._rabbitmq_channel import ChannelError, ConnectionLost
-from ._rabbitmq_connect import is_setup
+from ._rabbitmq_connect import advice, is_setup
 from ._rabbitmq_link import Blocked, CannotConnect, Link
 
 if TYPE_CHECKING:
@@ -67,17 +67,22 @@ class RabbitMQDestination:
             ConfigError: the broker, the virtual host or the exchange is not there, or not for us.
         """
         self._encoder.renew_ids()
-        problem, cause = "", None
+        problem = ""
+        cause: BaseException
         try:
             async with asyncio.timeout(self._timeout):
                 channel = await self.link.channel()
                 if self._exchange:
                     await channel.check_exchange(self._exchange)
                 self.link.give_back(channel)
-        except (Blocked, CannotConnect, ChannelError, ConnectionLost) as error:
-            problem, cause = str(error), error.__cause__ or error
+        except ChannelError as error:
+            is_missing = error.code == MISSING
+            problem, cause = f"{error}{': declare it first, the sink does not' if is_missing else ''}", error
+        except (Blocked, CannotConnect, ConnectionLost) as error:
+            cause = error.__cause__ or error
+            problem = f"{error}{advice(cause)}"
         except TimeoutError as error:
-            problem, cause = f"no answer in {self._timeout} s", error
+            problem, cause = f"no answer in {self._timeout} s: is it a RabbitMQ that listens there?", error
         else:
             self._encoder.frame_max = self.link.frame_max
             return

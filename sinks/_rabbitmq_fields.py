@@ -112,7 +112,7 @@ def _value(value: object, what: str, depth: int) -> bytes:  # noqa: C901 - one c
             items = cast("Sequence[object]", value)
             return b"A" + _long(b"".join(_value(item, what, depth + 1) for item in items))
         case _:
-            raise InvalidRecord(f"{what} is a {type(value).__name__}, which AMQP has no form for")
+            raise InvalidRecord(f"{what} must be of a type that AMQP has a form for, not {type(value).__name__}")
 
 
 def _integer(value: int, what: str) -> bytes:

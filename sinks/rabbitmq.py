@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from sinkwell.core import Adaptive, ConfigError, Limits, Policy, Sink
+from sinkwell.core import Adaptive, ConfigError, InvalidRecord, Limits, Policy, Sink
 
 from ._extras import needs_extra
 
@@ -61,7 +61,7 @@ class RabbitMQSink(Sink[object, RabbitMQReceipt]):
         observer: sees what happens.
 
     Raises:
-        ConfigError: the URL can't be one, or the policy is above the broker's limits.
+        ConfigError: the URL or a name can't be one, or the policy is above the broker's limits.
     """
 
     def __init__(
@@ -91,15 +91,18 @@ class RabbitMQSink(Sink[object, RabbitMQReceipt]):
         most = concurrency.maximum if isinstance(concurrency, Adaptive) else concurrency
         if most > _MOST_CONCURRENCY:
             raise ConfigError(f"concurrency ({most:,}) is above {_MOST_CONCURRENCY:,}: each write has a channel")
-        encoder = Encoder(
-            exchange,
-            routing_key,
-            encode=encode,
-            persistent=persistent,
-            mandatory=mandatory,
-            ordered=ordered,
-            max_message_bytes=max_message_bytes,
-        )
+        try:
+            encoder = Encoder(
+                exchange,
+                routing_key,
+                encode=encode,
+                persistent=persistent,
+                mandatory=mandatory,
+                ordered=ordered,
+                max_message_bytes=max_message_bytes,
+            )
+        except InvalidRecord as error:
+            raise ConfigError(str(error)) from None
         limits = Limits(
             default_records=_WINDOW,
             default_bytes=max_message_bytes + _FRAME_BYTES,

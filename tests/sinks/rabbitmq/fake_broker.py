@@ -129,6 +129,9 @@ class Talk:
             capabilities = {"publisher_confirms": True, "basic.nack": True}
             self.send(Connection.Start(server_properties={"capabilities": capabilities}, mechanisms="PLAIN"))
         while (size := frame_parts(self._data)[2]) is not None and len(self._data) >= size + 8:
+            if size + 8 > 131_072:  # a real broker forgives a few bytes
+                self.writer.transport.abort()
+                return
             used, channel, frame = unmarshal(self._data)
             self._data = self._data[used:]
             self._on(frame, channel)

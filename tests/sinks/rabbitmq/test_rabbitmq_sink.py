@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 async def test_every_receipt_is_in_its_queue_once_and_in_order(broker: Broker, make_sink: Any) -> None:
     queue = await broker.queue()
-    async with make_sink(broker.url, "", queue) as sink:
+    async with make_sink(broker.url, "", queue, policy=Policy(concurrency=1)) as sink:
         outcomes = await sink.put_many([f"{n}" for n in range(3_000)])
     found = await broker.messages(queue)
     assert all(isinstance(outcome, RabbitMQReceipt) for outcome in outcomes)
@@ -78,77 +78,97 @@ async def test_other_objects_go_as_json_or_as_encode_says(broker: Broker, make_s
     assert await broker.bodies(queue) == [b"x"]
 
 
-async def test_one_sink_serves_several_exchanges_and_routing_keys(broker: Broker, make_sink: Any) -> None:
+async def test_one_sink_serves_several_exchanges_and_routing_keys(broker: Broker, make_sink: Any, at_once: Any) -> None:
     queues = [await broker.queue() for _ in range(4)]
     exchanges = [await broker.exchange(), await broker.exchange("topic")]
     for number, queue in enumerate(queues):
         await broker.bind(queue, exchanges[number % 2], f"key.{number}")
     records = [RabbitMQMessage(f"{n}", f"key.{n % 4}", exchange=exchanges[n % 2]) for n in range(400)]
     async with make_sink(broker.url, exchanges[0]) as sink:
-        outcomes = await sink.put_many(records)
+        outcomes = await at_once(sink, records)
     assert all(isinstance(outcome, RabbitMQReceipt) for outcome in outcomes)
     for number, queue in enumerate(queues):
         assert await broker.bodies(queue) == [f"{n}".encode() for n in range(number, 400, 4)]
 
 
 async def test_a_message_that_no_queue_takes_is_rejected_and_its_neighbours_are_not(
-    broker: Broker, make_sink: Any
+    broker: Broker, make_sink: Any, at_once: Any
 ) -> None:
     queue = await broker.queue()
     records = [RabbitMQMessage(f"{n}", "nowhere" if n % 10 == 3 else queue) for n in range(100)]
     async with make_sink(broker.url) as sink:
-        outcomes = await sink.put_many(records)
+        outcomes = await at_once(sink, records)
     lost = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, DeliveryRejected)]
     assert lost == list(range(3, 100, 10))
     assert {outcome.outcome for outcome in outcomes if isinstance(outcome, DeliveryError)} == {Outcome.NOT_WRITTEN}
     assert await broker.bodies(queue) == [f"{n}".encode() for n in range(100) if n % 10 != 3]
 
 
-async def test_messages_with_one_id_are_told_apart_when_one_is_returned(broker: Broker, make_sink: Any) -> None:
+async def test_messages_with_one_id_are_told_apart_when_one_is_returned(
+    broker: Broker, make_sink: Any, at_once: Any
+) -> None:
     queue = await broker.queue()
     keys = [queue, "nowhere", queue, "nowhere"]
     async with make_sink(broker.url) as sink:
         await sink.put(RabbitMQMessage("first", queue))
-        outcomes = await sink.put_many([RabbitMQMessage(key, key, message_id="same") for key in keys])
+        outcomes = await at_once(sink, [RabbitMQMessage(key, key, message_id="same") for key in keys])
     assert [isinstance(outcome, RabbitMQReceipt) for outcome in outcomes] == [True, False, True, False]
     assert len(await broker.bodies(queue)) == 3
 
 
 async def test_a_channel_error_among_100_good_publishes_fails_the_culprit_only(
-    broker: Broker, make_sink: Any, oracle: Oracle
+    broker: Broker, make_sink: Any, oracle: Oracle, at_once: Any
 ) -> None:
     queue = await broker.queue()
     records = [RabbitMQMessage(f"{n}", queue) for n in range(101)]
     records[50] = RabbitMQMessage("50", queue, headers={"CC": "not a list"})
     async with make_sink(broker.url) as sink:
         await sink.put(RabbitMQMessage("first", queue))
-        oracle.told_of((str(record.body).encode() for record in records), await sink.put_many(records))
+        oracle.told_of((str(record.body).encode() for record in records), await at_once(sink, records))
     assert oracle.ended(Outcome.NOT_WRITTEN) == [b"50"]
     assert not oracle.ended(Outcome.UNKNOWN)
     oracle.check((await broker.bodies(queue))[1:])
     assert oracle.duplicates <= 50
 
 
-async def test_an_exchange_that_is_not_there_rejects_its_messages_and_no_others(broker: Broker, make_sink: Any) -> None:
+async def test_an_exchange_that_is_not_there_rejects_its_messages_and_no_others(
+    broker: Broker, make_sink: Any, at_once: Any
+) -> None:
     queue = await broker.queue()
     records = [RabbitMQMessage(f"{n}", queue, exchange="missing" if n in {50, 70} else "") for n in range(101)]
     async with make_sink(broker.url) as sink:
-        outcomes = await sink.put_many(records)
+        outcomes = await at_once(sink, records)
     assert [n for n, outcome in enumerate(outcomes) if not isinstance(outcome, RabbitMQReceipt)] == [50, 70]
     assert {outcomes[n].outcome for n in (50, 70)} == {Outcome.NOT_WRITTEN}
     assert await broker.bodies(queue) == [f"{n}".encode() for n in range(101) if n not in {50, 70}]
 
 
 async def test_a_missing_exchange_or_broker_is_told_at_the_start(broker: Broker, make_sink: Any) -> None:
-    with pytest.raises(ConfigError, match="no exchange 'missing'"):
+    with pytest.raises(ConfigError, match="no exchange 'missing' in vhost '/': declare it"):
         async with make_sink(broker.url, "missing"):
             pass
-    with pytest.raises(ConfigError, match="vhost nowhere not found"):
+    with pytest.raises(ConfigError, match="vhost nowhere not found: check the virtual host"):
         async with make_sink(f"{broker.url}nowhere"):
             pass
-    with pytest.raises(ConfigError, match="rabbitmq:"):
+    with pytest.raises(ConfigError, match=r"rabbitmq:.*: check host and port"):
         async with make_sink("amqp://guest:guest@127.0.0.1:1/"):
             pass
+    with pytest.raises(ConfigError, match="check user and password"):
+        async with make_sink(broker.url.replace(":sinkwell@", ":wrong@")):
+            pass
+
+
+async def test_a_returned_message_is_told_with_its_way_and_without_its_content(broker: Broker, make_sink: Any) -> None:
+    async with make_sink(broker.url, "", "nowhere") as sink:
+        with pytest.raises(DeliveryRejected) as caught:
+            await sink.put("canary")
+    told = str(caught.value.__cause__)
+    assert told == "312 NO_ROUTE: no queue takes routing key 'nowhere' on exchange '(default)': bind or declare one"
+
+
+def test_a_name_that_amqp_has_no_form_for_is_refused_before_the_first_message() -> None:
+    with pytest.raises(ConfigError, match="exchange has 300 bytes"):
+        RabbitMQSink("amqp://h/", "e" * 300)
 
 
 @pytest.mark.parametrize("place", ["{broker}/", "{broker}/nowhere", "127.0.0.1:1/"])

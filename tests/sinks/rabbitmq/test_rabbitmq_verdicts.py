@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pamqp.commands import Connection
 
-from sinkwell.core import Backoff, ConfigError, DeliveryError, Outcome, Policy
+from sinkwell.core import Backoff, ConfigError, DeliveryError, DeliveryRejected, Outcome, Policy
 from sinkwell.sinks.rabbitmq import RabbitMQMessage, RabbitMQReceipt
 from tests.sinks.rabbitmq.fake_broker import FakeBroker, Received
 
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 FIVE = [b"0", b"1", b"2", b"3", b"4"]
 QUICK = Backoff(base=0.01, cap=0.02)
-ONCE = Policy(attempt_timeout=0.5, delivery_timeout=2.0, on_unknown="fail", backoff=QUICK)
-AGAIN = Policy(attempt_timeout=0.5, delivery_timeout=2.0, backoff=QUICK)
+# Long, so that a busy machine changes no verdict; where silence is the answer, short.
+ONCE = Policy(attempt_timeout=10.0, delivery_timeout=30.0, on_unknown="fail", backoff=QUICK)
+AGAIN = Policy(attempt_timeout=10.0, delivery_timeout=30.0, backoff=QUICK)
+SOON = Policy(attempt_timeout=0.3, delivery_timeout=5.0, on_unknown="fail", backoff=QUICK)
 
 
 @pytest.fixture
@@ -35,6 +37,14 @@ async def sink(fake: FakeBroker, make_sink: Any) -> AsyncIterator[Any]:
         await sink.put(b"first")
         fake.received.clear()
         fake.chunks.clear()
+        yield sink
+
+
+@pytest.fixture
+async def hasty(fake: FakeBroker, make_sink: Any) -> AsyncIterator[Any]:
+    async with make_sink(fake.url, "", "q", policy=SOON) as sink:
+        await sink.put(b"first")
+        fake.received.clear()
         yield sink
 
 
@@ -56,6 +66,12 @@ NO, MAYBE = Outcome.NOT_WRITTEN, Outcome.UNKNOWN
 async def test_a_batch_is_written_to_the_socket_in_one_go(fake: FakeBroker, sink: Any) -> None:
     await sink.put_many(FIVE)
     assert fake.chunks == [5]
+
+
+@pytest.mark.parametrize("size", [131_064, 131_065])
+async def test_no_frame_is_larger_than_agreed(fake: FakeBroker, sink: Any, size: int) -> None:
+    await sink.put(b"x" * size)
+    assert [len(body) for body in fake.bodies()] == [size]
 
 
 async def test_no_two_messages_in_flight_have_one_id(fake: FakeBroker, sink: Any) -> None:
@@ -109,7 +125,21 @@ async def test_a_returned_message_is_rejected_though_its_ack_never_comes(fake: F
     assert told(await sink.put_many(FIVE)) == [1, 1, 1, 1, NO]
 
 
-async def test_a_confirm_of_nothing_we_sent_is_ignored_and_counted(fake: FakeBroker, sink: Any) -> None:
+async def test_a_message_that_is_returned_twice_counts_once(fake: FakeBroker, sink: Any) -> None:
+    def answer(message: Received) -> None:
+        if message.tag == 3:
+            message.give_back()
+            message.give_back()
+        if message.tag == 6:
+            asyncio.get_running_loop().call_later(0.05, message.ack)
+        else:
+            message.ack()
+
+    fake.answer = answer
+    assert told(await sink.put_many(FIVE)) == [1, NO, 1, 1, 1]
+
+
+async def test_a_confirm_of_nothing_we_sent_is_ignored_and_counted(fake: FakeBroker, hasty: Any) -> None:
     def answer(message: Received) -> None:
         if message.tag == 6:
             for tag, multiple in ((99, True), (0, True), (99, False), (1, False)):
@@ -118,44 +148,47 @@ async def test_a_confirm_of_nothing_we_sent_is_ignored_and_counted(fake: FakeBro
             message.ack()
 
     fake.answer = answer
-    assert told(await sink.put_many(FIVE)) == [1, 1, 1, 1, MAYBE]
-    assert sink._destination.link.strays == 4
+    assert told(await hasty.put_many(FIVE)) == [1, 1, 1, 1, MAYBE]
+    assert hasty._destination.link.strays == 4
 
 
 async def test_silence_leaves_the_unanswered_unknown_and_the_connection_is_replaced(
-    fake: FakeBroker, sink: Any
+    fake: FakeBroker, hasty: Any
 ) -> None:
     fake.answer = id
-    assert told(await sink.put_many(FIVE)) == [MAYBE] * 5
+    assert told(await hasty.put_many(FIVE)) == [MAYBE] * 5
     fake.answer = Received.ack
-    assert told(await sink.put_many(FIVE)) == [1] * 5
+    assert told(await hasty.put_many(FIVE)) == [1] * 5
     assert len(fake.talks) == 2
 
 
 async def test_a_connection_that_answers_others_is_not_given_up_for_one_slow_message(
-    fake: FakeBroker, sink: Any
+    fake: FakeBroker, hasty: Any
 ) -> None:
     fake.answer = lambda message: message.body == b"slow" or message.ack()
-    slow = asyncio.create_task(sink.put_many([b"slow"]))
+    slow = asyncio.create_task(hasty.put_many([b"slow"]))
     for _ in range(5):
-        await asyncio.sleep(0.05)
-        assert told(await sink.put_many([b"quick"])) == [1]
+        await asyncio.sleep(0.02)
+        assert told(await hasty.put_many([b"quick"])) == [1]
     assert told(await slow) == [MAYBE]
-    assert told(await sink.put_many([b"quick"])) == [1]
+    assert told(await hasty.put_many([b"quick"])) == [1]
     assert len(fake.talks) == 1
 
 
-async def test_a_late_confirm_of_an_earlier_attempt_is_no_second_outcome(fake: FakeBroker, patient: Any) -> None:
+async def test_a_late_confirm_of_an_earlier_attempt_is_no_second_outcome(fake: FakeBroker, make_sink: Any) -> None:
     def answer(message: Received) -> None:
         if len(fake.received) > 1:
             fake.received[0].ack()  # on the channel that was given up
             message.ack()
 
     fake.answer = answer
-    delivery = await patient.submit(b"x")
-    asyncio.get_running_loop().call_later(0.4, lambda: fake.received[0].ack(77))  # the connection lives
-    assert (await delivery).attempts == 2
-    assert fake.bodies() == [b"x", b"x"]
+    policy = Policy(attempt_timeout=0.3, delivery_timeout=30.0, backoff=QUICK)
+    async with make_sink(fake.url, "", "q", policy=policy) as sink:
+        delivery = await sink.submit(b"x")
+        asyncio.get_running_loop().call_later(0.2, lambda: fake.received[0].ack(77))  # the connection lives
+        receipt = await delivery
+    assert fake.bodies() == [b"x"] * receipt.attempts
+    assert receipt.attempts > 1
 
 
 async def test_a_channel_closed_for_the_brokers_own_trouble_leaves_its_window_unknown(
@@ -173,7 +206,9 @@ async def test_what_may_be_there_does_not_go_again_after_a_closed_channel_if_the
     assert fake.bodies() == [b"0", b"1", b"2"]
 
 
-async def test_a_body_above_the_brokers_own_limit_is_found_among_a_hundred(fake: FakeBroker, patient: Any) -> None:
+async def test_a_body_above_the_brokers_own_limit_is_found_among_a_hundred(
+    fake: FakeBroker, patient: Any, at_once: Any
+) -> None:
     def answer(message: Received) -> None:
         if len(message.body) > 3:
             message.close_channel(406, "PRECONDITION_FAILED - message size 4 is larger than configured max size 3")
@@ -185,8 +220,9 @@ async def test_a_body_above_the_brokers_own_limit_is_found_among_a_hundred(fake:
     fake.answer = answer
     records = [b"%d" % number for number in range(100)]
     records[50] = b"too large"
-    assert told(await patient.put_many(records)) == [NO if number == 50 else 2 for number in range(100)]
+    assert told(await at_once(patient, records)) == [NO if number == 50 else 2 for number in range(100)]
     assert fake.bodies() == [*records[:51], *records[:51], *records[51:]]
+    assert not fake.talks[0].closing, "each closed channel is acknowledged, so that its number is free again"
     assert len(fake.chunks) < 20, "those that can't be to blame go together"
 
 
@@ -213,9 +249,43 @@ async def test_an_exchange_that_closes_the_channel_takes_only_its_own_messages_a
     assert fake.bodies().count(b"e") == 1
 
 
+async def test_a_message_that_comes_back_after_an_unanswered_copy_may_be_there_already(
+    fake: FakeBroker, make_sink: Any, at_once: Any
+) -> None:
+    def answer(message: Received) -> None:
+        if message.body == b"bad":
+            message.close_channel(406, "PRECONDITION_FAILED - invalid")
+        elif fake.bodies().count(message.body) > 1:
+            message.give_back()  # its queue was deleted meanwhile, perhaps with the first copy in it
+
+    policy = Policy(attempt_timeout=10.0, max_attempts=1, backoff=QUICK)
+    async with make_sink(fake.url, "", "q", policy=policy) as sink:
+        await sink.put(b"first")
+        fake.answer = answer
+        outcomes = await at_once(sink, [b"copied", RabbitMQMessage(b"bad", headers={"CC": "no list"})])
+    assert told(outcomes) == [MAYBE, NO]
+
+
+async def test_an_exchange_that_is_gone_tells_what_it_may_have_taken_from_what_it_never_got(
+    fake: FakeBroker, make_sink: Any, at_once: Any
+) -> None:
+    missing = "NOT_FOUND - no exchange 'e' in vhost '/'"
+
+    def answer(message: Received) -> None:
+        if message.body != b"0" or fake.bodies().count(b"0") > 1:
+            message.close_channel(404, missing)
+
+    async with make_sink(fake.url, "e", "q", policy=AGAIN) as sink:
+        await sink.put(b"first")
+        fake.answer = answer
+        outcomes = await at_once(sink, [b"0", b"1"])
+        assert [(type(outcome), outcome.outcome) for outcome in outcomes] == [(DeliveryRejected, MAYBE)] * 2
+        assert told(await at_once(sink, [b"2", b"3"])) == [NO] * 2
+
+
 @pytest.mark.parametrize("end", ["close", "reset", "fin in a frame", "garbage", "huge frame"])
 async def test_a_connection_that_ends_leaves_what_was_sent_unknown_and_is_made_again(
-    fake: FakeBroker, sink: Any, end: str
+    fake: FakeBroker, hasty: Any, end: str
 ) -> None:
     def answer(message: Received) -> None:
         writer = message.talk.writer
@@ -236,9 +306,9 @@ async def test_a_connection_that_ends_leaves_what_was_sent_unknown_and_is_made_a
             writer.write(b"\x01\x00\x01\xff\xff\xff\xff")
 
     fake.answer = answer
-    assert told(await sink.put_many(FIVE)) == [1, 1, MAYBE, MAYBE, MAYBE]
+    assert told(await hasty.put_many(FIVE)) == [1, 1, MAYBE, MAYBE, MAYBE]
     fake.answer = Received.ack
-    assert told(await sink.put_many(FIVE)) == [1] * 5
+    assert told(await hasty.put_many(FIVE)) == [1] * 5
 
 
 async def test_a_blocked_connection_gets_nothing_until_it_is_unblocked(fake: FakeBroker, patient: Any) -> None:
@@ -252,10 +322,12 @@ async def test_a_blocked_connection_gets_nothing_until_it_is_unblocked(fake: Fak
     assert fake.bodies() == FIVE
 
 
-async def test_what_a_blocked_broker_was_never_sent_is_not_written(fake: FakeBroker, patient: Any) -> None:
-    fake.talks[0].send(Connection.Blocked("low on disk"))
-    await asyncio.sleep(0.05)
-    assert told(await patient.put_many(FIVE)) == [NO] * 5
+async def test_what_a_blocked_broker_was_never_sent_is_not_written(fake: FakeBroker, make_sink: Any) -> None:
+    policy = Policy(attempt_timeout=0.3, delivery_timeout=0.3, backoff=QUICK)
+    async with make_sink(fake.url, "", "q", policy=policy) as sink:
+        fake.talks[0].send(Connection.Blocked("low on disk"))
+        await asyncio.sleep(0.05)
+        assert told(await sink.put_many(FIVE)) == [NO] * 5
 
 
 async def test_a_log_in_refused_in_mid_run_rejects_and_a_virtual_host_that_is_down_does_not(
@@ -264,7 +336,8 @@ async def test_a_log_in_refused_in_mid_run_rejects_and_a_virtual_host_that_is_do
     fake.login = lambda: Connection.Close(403, "ACCESS_REFUSED - Login was refused", 10, 40)
     fake.talks[0].writer.transport.abort()
     await asyncio.sleep(0.05)
-    assert told(await patient.put_many(FIVE)) == [NO] * 5
+    outcomes = await patient.put_many(FIVE)
+    assert [(type(outcome), outcome.outcome) for outcome in outcomes] == [(DeliveryRejected, NO)] * 5
     refusals = iter([Connection.Close(530, "NOT_ALLOWED - vhost '/' is down", 10, 40), Connection.OpenOk()])
     fake.login = lambda: next(refusals)
     assert told(await patient.put_many(FIVE)) == [2] * 5
@@ -276,7 +349,7 @@ async def test_what_is_no_broker_is_told_at_the_start_and_in_time(
 ) -> None:
     fake.greeting = greeting
     with pytest.raises(ConfigError, match="rabbitmq:"):
-        async with asyncio.timeout(3), make_sink(fake.url, policy=ONCE):
+        async with asyncio.timeout(3), make_sink(fake.url, policy=SOON):
             pass
 
 
