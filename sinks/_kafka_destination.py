@@ -225,7 +225,11 @@ class KafkaDestination:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._cluster.aclose()
+        try:
+            if self._transactions is not None:
+                await self._transactions.aclose()
+        finally:
+            await self._cluster.aclose()
 
     def _value_of(self, value: object) -> bytes | KafkaRecord | None:
         if isinstance(value, (str, bytes, bytearray, memoryview)):

@@ -8,7 +8,7 @@ import random
 import struct
 
 import pytest
-from aiokafka.conn import AIOKafkaConnection, create_conn
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.partitioner import murmur2 as their_murmur2
 from aiokafka.record import MemoryRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder, _DefaultRecordBatchBuilderPy
@@ -101,7 +101,7 @@ def test_the_builder_takes_no_record_that_would_go_beyond_its_size() -> None:
 def test_connections_take_what_we_give_them() -> None:
     wanted = {"client_id", "request_timeout_ms", "ssl_context", "security_protocol", "sasl_mechanism"}
     wanted |= {"sasl_plain_username", "sasl_plain_password", "sasl_oauth_token_provider"}
-    assert wanted <= set(inspect.signature(create_conn).parameters)
+    assert wanted <= set(inspect.signature(AIOKafkaConnection.__init__).parameters)
 
 
 @pytest.mark.parametrize(("most", "chosen"), [(3, 3), (7, 7), (8, 8), (13, 8)])

@@ -81,7 +81,7 @@ async def test_no_log_shows_a_records_content(kafka: Broker, caplog: pytest.LogC
     topic = await kafka.topic()
     async with kafka.sink(topic) as sink:
         await sink.put(KafkaRecord("canary-word", key="canary-key"))
-    assert "produce request" in caplog.text
+    assert "<a request>" in caplog.text
     assert "canary" not in caplog.text
 
 
