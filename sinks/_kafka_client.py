@@ -46,13 +46,10 @@ TokenProvider = cast("type[Any]", AbstractTokenProvider)
 # What a connection raises when it, and not the broker's answer, is at fault.
 BROKEN: Final[tuple[type[Exception], ...]] = (cast("type[Exception]", errors.KafkaError), OSError, TimeoutError)
 NEVER_LET_IN: Final = cast(
-    "tuple[type[Exception], ...]",
-    (
-        errors.AuthenticationFailedError,
-        errors.SaslAuthenticationFailed,
-        errors.UnsupportedSaslMechanismError,
-        errors.IllegalSaslStateError,
-    ),
+    "tuple[type[Exception], ...]", (errors.AuthenticationFailedError, errors.SaslAuthenticationFailed)
+)
+NO_SUCH_LOGIN: Final = cast(
+    "tuple[type[Exception], ...]", (errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError)
 )
 
 

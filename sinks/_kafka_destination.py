@@ -134,7 +134,10 @@ class KafkaDestination:
             if not missing:
                 return
             if loop.time() > patience or meaning_of(missing[0].code) is Meaning.SETUP:
-                raise refusal(f"the topic {missing[0].name} can't be written to", missing[0].code)
+                raise refusal(
+                    f"the topic {missing[0].name} can't be written to; no topic is created: see its name and your rights",
+                    missing[0].code,
+                )
             await asyncio.sleep(_START_PAUSE)
 
     async def _try_producer(self) -> None:

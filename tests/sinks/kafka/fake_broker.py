@@ -90,8 +90,12 @@ class FakeBroker:
         self.produced = 0
         self.requests: dict[int, int] = defaultdict(int)
         self.limit = 1_048_588
+        # By number: where the brokers are said to be. The first is this one; the others are whoever listens there.
+        self.others: dict[int, int] = {}
+        self.leaders: dict[int, int] = {}
         self.producer_code = 0
         self._next_producer = 100
+        self.writers: list[asyncio.StreamWriter] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -114,6 +118,7 @@ class FakeBroker:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self.writers.append(writer)
         try:
             while True:
                 (size,) = struct.unpack(">i", await reader.readexactly(4))
@@ -139,9 +144,10 @@ class FakeBroker:
             versions = [(number, *versions) for number, versions in _KEYS.items()]
             return admin.ApiVersionResponse_v0(0, versions).encode()
         if key == 3:
-            partitions = [(0, number, 1, [1], [1], []) for number in range(len(self.logs))]
+            partitions = [(0, number, self.leaders.get(number, 1), [1], [1], []) for number in range(len(self.logs))]
+            brokers = [(number, "127.0.0.1", port, None) for number, port in {1: self.port, **self.others}.items()]
             topics = [(0, "events", False, partitions)]
-            return metadata.MetadataResponse_v5(0, [(1, "127.0.0.1", self.port, None)], "c", 1, topics).encode()
+            return metadata.MetadataResponse_v5(0, brokers, "c", 1, topics).encode()
         if key == 22:
             self._next_producer += 1
             return transaction.InitProducerIdResponse_v0(0, self.producer_code, self._next_producer, 0).encode()

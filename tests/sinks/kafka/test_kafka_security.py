@@ -76,6 +76,30 @@ async def test_a_wrong_password_is_told_when_the_sink_opens_and_shown_nowhere(
         assert "canary-word" not in text
 
 
+async def test_a_token_callable_that_fails_is_told_when_the_sink_opens(kafka: Broker) -> None:
+    def broken() -> str:
+        raise RuntimeError("canary-word")
+
+    sink = kafka.sink("t", at=kafka.server.secured, tls=kafka.server.trust(), sasl=SaslToken(broken))
+    with pytest.raises(ConfigError, match=r"SaslToken failed \(RuntimeError\)") as caught:
+        await sink.open()
+    await sink.close()
+    assert "canary-word" not in str(caught.value)
+
+
+async def test_a_listener_of_another_kind_is_told_with_what_to_look_at(kafka: Broker) -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"at": kafka.server.secured}, "this sink speaks no TLS and no SASL"),
+        ({"tls": ssl.create_default_context()}, "this sink speaks TLS and no SASL"),
+        ({"sasl": password_of(kafka.server)}, "does not let in with SCRAM-SHA-512"),
+    ]
+    for options, words in wrong:
+        sink = kafka.sink("t", **options)
+        with pytest.raises(ConfigError, match=words):
+            await sink.open()
+        await sink.close()
+
+
 async def test_no_log_shows_a_records_content(kafka: Broker, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     topic = await kafka.topic()
@@ -155,6 +179,9 @@ def test_servers_that_can_not_be_read_are_refused_without_being_shown(servers: A
         {"acks": 1},
         {"acks": 1, "idempotent": False, "transactional_id": "x"},
         {"transactional_id": "x", "idempotent": False},
+        {"transactional_id": ""},
+        {"transactional_id": "x", "transaction_timeout": 10.0},
+        {"transactional_id": "x", "transaction_timeout": 1e9},
         {"compression": "rar"},
         {"tls": "on"},
         {"topics": "abc"},

@@ -35,7 +35,7 @@ async def put_all(broker: FakeBroker, policy: Policy = QUICK, **options: Any) ->
 
 LATER = [2, 5, 8, 9, 14, 19, 74, 75, 89]
 UNCLEAR = [-1, 3, 6, 7, 20, 56, 1234]
-SETUP = [17, 21, 29, 31, 35, 42, 43, 44, 53, 76]
+SETUP = [17, 21, 29, 31, 35, 42, 43, 44, 50, 53, 76]
 
 
 @pytest.mark.parametrize("code", LATER)
@@ -196,6 +196,21 @@ async def test_a_brokers_wish_for_silence_is_honoured_without_spending_an_attemp
         began = loop.time()
         assert (await sink.put("b")).attempts == 1
     assert loop.time() - began > 0.14
+
+
+async def test_a_leader_that_does_not_answer_is_left_when_another_one_leads(broker: FakeBroker) -> None:
+    # As a machine without power: connecting to it is never refused, it takes all the time there is.
+    silent = await asyncio.start_server(lambda _reader, _writer: asyncio.sleep(3600), "127.0.0.1", 0)
+    async with silent:
+        broker.others[2] = silent.sockets[0].getsockname()[1]
+        broker.leaders[0] = 2
+        async with KafkaSink(broker.place, "events", policy=QUICK) as sink:
+            delivery = await sink.submit("x")
+            await asyncio.sleep(0.05)
+            broker.leaders[0] = 1
+            receipt = await delivery
+    assert 1 < receipt.attempts <= 3
+    assert broker.values == [b"x"]
 
 
 @pytest.mark.parametrize("code", [31, 53])
