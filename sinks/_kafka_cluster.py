@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 # How old metadata may be, as in Java's client (metadata.max.age.ms): partitions may have been added.
 _MAX_AGE: Final = 300.0
-# Of the attempt's time: so another broker can still be asked if one is there and does not answer.
+# How long connecting may take: of the attempt's time a part, so that another broker can still be asked if one does not
+# answer; but not less than a slow one needs.
 _CONNECTING_SHARE: Final = 0.4
+_CONNECTING_SECONDS: Final = 1.0
 # How long what was closed is waited for, so that no socket outlives the sink.
 _FAREWELL_SECONDS: Final = 1.0
 # Brokers' own default of max.message.bytes, for those who may not read the topic's (Kafka 4 documentation).
@@ -234,7 +236,7 @@ class Cluster:
     async def _connect(self, place: tuple[str, int]) -> Connection:
         failure: KafkaError
         try:
-            async with asyncio.timeout(self._timeout * _CONNECTING_SHARE):
+            async with asyncio.timeout(max(self._timeout * _CONNECTING_SHARE, _CONNECTING_SECONDS)):
                 return await connect(*place, timeout=self._timeout, options=self._security.options())
         except BROKEN as error:
             # Bare: frames of the client hold the password.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -200,9 +201,8 @@ async def test_a_brokers_wish_for_silence_is_honoured_without_spending_an_attemp
 
 async def test_a_leader_that_does_not_answer_is_left_when_another_one_leads(broker: FakeBroker) -> None:
     # As a machine without power: connecting to it is never refused, it takes all the time there is.
-    silent = await asyncio.start_server(lambda _reader, _writer: asyncio.sleep(3600), "127.0.0.1", 0)
-    async with silent:
-        broker.others[2] = silent.sockets[0].getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        broker.others[2] = silent.getsockname()[1]
         broker.leaders[0] = 2
         async with KafkaSink(broker.place, "events", policy=QUICK) as sink:
             delivery = await sink.submit("x")
