@@ -66,7 +66,8 @@ class _Unshown:
     def prepare(self, versions: Mapping[int, tuple[int, int]]) -> Any:
         """Choose the version; a connection calls this."""
         made = self._request.prepare(versions)
-        made.__class__ = type(type(made).__name__, (type(made),), {"__repr__": _unshown})
+        kind: type[Any] = type(made)
+        made.__class__ = type(kind.__name__, (kind,), {"__repr__": _unshown})
         return made
 
 
@@ -86,7 +87,7 @@ class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no 
     def send(self, request: Any, expect_response: bool = True) -> Any:  # noqa: FBT001, FBT002 - aiokafka's signature
         """Write a request at once, and give its answer."""
         hidden = _Unshown(request) if isinstance(request, admin.SaslAuthenticateRequest) else request
-        return super().send(hidden, expect_response)
+        return cast("Any", super()).send(hidden, expect_response)
 
     @staticmethod
     async def _read(self_ref: Callable[[], Any]) -> None:

@@ -135,7 +135,7 @@ class KafkaDestination:
                 return
             if loop.time() > patience or meaning_of(missing[0].code) is Meaning.SETUP:
                 raise refusal(
-                    f"the topic {missing[0].name} can't be written to; no topic is created: see its name and your rights",
+                    f"the topic {missing[0].name} can't be written to (none is created: see its name, and your rights)",
                     missing[0].code,
                 )
             await asyncio.sleep(_START_PAUSE)

@@ -153,10 +153,8 @@ class TransactionWriter:
             error = TimeoutError("given up before the commit: nothing of it counts")
         else:
             return await self._commit(receipts)
-        await self._give_up()
-        if self._shut_out is not None:
-            return dict.fromkeys(entries, Rejected(self._shut_out))
-        return dict.fromkeys(entries, kind(error))
+        shut_out = await self._give_up()
+        return dict.fromkeys(entries, kind(error) if shut_out is None else Rejected(shut_out))
 
     async def _commit(self, receipts: dict[Entry, Delivered[KafkaReceipt]]) -> dict[Entry, Verdict[KafkaReceipt]]:
         self._unsettled = receipts
@@ -275,12 +273,13 @@ class TransactionWriter:
             check_code(f"the abort of transaction {self._id!r}", answer.error_code)
         self._open_since = None
 
-    async def _give_up(self) -> None:
-        """Abort what was begun, if that is soon done; the next transaction has another producer."""
+    async def _give_up(self) -> KafkaError | None:
+        """Abort what was begun, if that is soon done; the next transaction has another producer, or there is none."""
         self._is_spoilt = True
         self._unsettled = {}
         with suppress(asyncio.CancelledError):
             await self.aclose()
+        return self._shut_out
 
     async def _ask_coordinator(self, request: Any) -> Any:
         """Ask the broker that runs this id's transactions, once it is found and ready."""

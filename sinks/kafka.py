@@ -222,7 +222,7 @@ def _check(
         raise ConfigError("acks=1 needs idempotent=False: brokers recognise what all replicas have")
     if transactional_id is not None and not idempotent:
         raise ConfigError("transactional_id needs idempotent=True")
-    if transactional_id == "":  # noqa: PLC1901 - None is another matter
+    if transactional_id == "":
         raise ConfigError("transactional_id is empty: give it a name, or leave it out")
     if transactional_id is not None and not policy.attempt_timeout < transaction_timeout <= _MAX_TRANSACTION_SECONDS:
         raise ConfigError(

@@ -17,9 +17,10 @@ from tests.sinks.kafka.fake_broker import FakeBroker, Fault
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-QUICK = Policy(attempt_timeout=0.3, delivery_timeout=10.0, backoff=Backoff(base=0.002, cap=0.01))
+QUICK = Policy(attempt_timeout=2.0, delivery_timeout=10.0, backoff=Backoff(base=0.002, cap=0.01))
+HASTY = Policy(attempt_timeout=0.3, delivery_timeout=10.0, backoff=Backoff(base=0.002, cap=0.01))
 BRIEF = Policy(attempt_timeout=0.1, delivery_timeout=0.4, backoff=Backoff(base=0.002, cap=0.01))
-ONCE = Policy(attempt_timeout=0.3, max_attempts=1)
+ONCE = Policy(attempt_timeout=2.0, max_attempts=1)
 VALUES = [b"%d" % number for number in range(10)]
 
 
@@ -108,7 +109,7 @@ async def test_a_batch_whose_answer_is_lost_or_odd_is_written_once(
     broker: FakeBroker, does: str, is_applied: bool
 ) -> None:
     broker.faults += [Fault(is_applied=is_applied, does=does)] * 2
-    outcomes = await put_all(broker)
+    outcomes = await put_all(broker, HASTY if does == "hang" else QUICK)
     assert [(outcome.attempts, outcome.offset) for outcome in outcomes] == [(3, number) for number in range(10)]
     assert broker.values == VALUES
 
@@ -204,7 +205,7 @@ async def test_a_leader_that_does_not_answer_is_left_when_another_one_leads(brok
     with socket.create_server(("127.0.0.1", 0)) as silent:
         broker.others[2] = silent.getsockname()[1]
         broker.leaders[0] = 2
-        async with KafkaSink(broker.place, "events", policy=QUICK) as sink:
+        async with KafkaSink(broker.place, "events", policy=HASTY) as sink:
             delivery = await sink.submit("x")
             await asyncio.sleep(0.05)
             broker.leaders[0] = 1
