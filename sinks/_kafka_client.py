@@ -66,7 +66,7 @@ class _Unshown:
     def prepare(self, versions: Mapping[int, tuple[int, int]]) -> Any:
         """Choose the version; a connection calls this."""
         made = self._request.prepare(versions)
-        kind: type[Any] = type(made)
+        kind = cast("type[Any]", type(made))
         made.__class__ = type(kind.__name__, (kind,), {"__repr__": _unshown})
         return made
 
