@@ -45,12 +45,11 @@ TokenProvider = cast("type[Any]", AbstractTokenProvider)
 
 # What a connection raises when it, and not the broker's answer, is at fault.
 BROKEN: Final[tuple[type[Exception], ...]] = (cast("type[Exception]", errors.KafkaError), OSError, TimeoutError)
-NEVER_LET_IN: Final = cast(
-    "tuple[type[Exception], ...]", (errors.AuthenticationFailedError, errors.SaslAuthenticationFailed)
-)
 NO_SUCH_LOGIN: Final = cast(
     "tuple[type[Exception], ...]", (errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError)
 )
+
+CLOSED: Final = cast("type[Exception]", errors.KafkaConnectionError)
 
 
 def _unshown(_request: object) -> str:
@@ -66,8 +65,7 @@ class _Unshown:
     def prepare(self, versions: Mapping[int, tuple[int, int]]) -> Any:
         """Choose the version; a connection calls this."""
         made = self._request.prepare(versions)
-        kind = cast("type[Any]", type(made))
-        made.__class__ = type(kind.__name__, (kind,), {"__repr__": _unshown})
+        made.__class__ = type("Unshown", (cast("type[object]", type(made)),), {"__repr__": _unshown})
         return made
 
 

@@ -11,13 +11,22 @@ from pydantic import SecretStr
 
 from sinkwell.core import ConfigError
 
-from ._kafka_client import NEVER_LET_IN, NO_SUCH_LOGIN, TokenProvider
+from ._kafka_client import CLOSED, NO_SUCH_LOGIN, TokenProvider
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _DEFAULT_PORT = 9092
+# What happens when one side speaks TLS or SASL and the other does not.
+_LIKE_ANOTHER_LISTENER = (
+    TimeoutError,
+    ConnectionResetError,
+    ConnectionAbortedError,
+    BrokenPipeError,
+    ssl.SSLError,
+    CLOSED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +118,10 @@ class Security:
         if isinstance(error, NO_SUCH_LOGIN):
             mechanism = self._sasl.options()["sasl_mechanism"] if self._sasl else "no SASL"
             return f"it does not let in with {mechanism} there; see the listener's SASL mechanisms"
-        if isinstance(error, (*NEVER_LET_IN, ssl.SSLError)):
+        if isinstance(error, ssl.SSLCertVerificationError) or not isinstance(error, _LIKE_ANOTHER_LISTENER):
             return said
         if isinstance(error, TimeoutError):
             said = "no answer in time"
-        elif isinstance(error, (OSError, AttributeError)) and not isinstance(error, ConnectionResetError):
-            return said
         mine = "TLS" if self._context else "no TLS"
         return f"{said}; this sink speaks {mine} and {'SASL' if self._sasl else 'no SASL'}: is the listener like that?"
 

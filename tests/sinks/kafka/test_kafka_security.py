@@ -20,7 +20,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from sinkwell.core import ConfigError, DeliveryRejected, Outcome
+from sinkwell.core import ConfigError, DeliveryRejected, Outcome, Policy
 from sinkwell.sinks._kafka_security import Security, parse_servers
 from sinkwell.sinks.kafka import KafkaRecord, KafkaSink, SaslPassword, SaslToken
 
@@ -90,14 +90,26 @@ async def test_a_token_callable_that_fails_is_told_when_the_sink_opens(kafka: Br
 async def test_a_listener_of_another_kind_is_told_with_what_to_look_at(kafka: Broker) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"at": kafka.server.secured}, "this sink speaks no TLS and no SASL"),
-        ({"tls": ssl.create_default_context()}, "this sink speaks TLS and no SASL"),
         ({"sasl": password_of(kafka.server)}, "does not let in with SCRAM-SHA-512"),
     ]
     for options, words in wrong:
-        sink = kafka.sink("t", **options)
+        sink = kafka.sink("t", policy=Policy(), **options)
         with pytest.raises(ConfigError, match=words):
             await sink.open()
         await sink.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ConnectionResetError(), "ConnectionResetError; this sink speaks TLS and no SASL: is the listener like that?"),
+        (TimeoutError(), "no answer in time; this sink speaks TLS and no SASL: is the listener like that?"),
+        (ConnectionRefusedError(111, "refused"), "ConnectionRefusedError: [Errno 111] refused"),
+        (ssl.SSLCertVerificationError(1, "unknown"), "SSLCertVerificationError: unknown"),
+    ],
+)
+def test_what_may_help_is_said_where_the_listener_may_be_of_another_kind(error: Exception, words: str) -> None:
+    assert Security([("kafka", 9092)], None, None).words_for(error) == words
 
 
 async def test_no_log_shows_a_records_content(kafka: Broker, caplog: pytest.LogCaptureFixture) -> None:
@@ -194,8 +206,6 @@ def test_arguments_that_contradict_each_other_are_refused(options: dict[str, Any
 
 
 def test_an_order_that_kafka_does_not_have_is_refused() -> None:
-    from sinkwell.core import Policy
-
     with pytest.raises(ConfigError, match="each partition is a lane"):
         KafkaSink("h:1", "t", policy=Policy(order="none"))
 

@@ -168,6 +168,28 @@ async def test_a_transaction_that_the_brokers_ended_because_it_was_too_old_is_be
     assert [record.value for record in held] == [b"k:0", b"k:1"]
 
 
+async def test_a_commit_in_doubt_that_nobody_can_clear_up_is_unknown_and_not_written_again(
+    kafka: Broker, proxy: FaultProxy
+) -> None:
+    topic = await kafka.topic()
+    way = f"{proxy.host}:{proxy.port}"
+    policy = Policy(attempt_timeout=0.5, delivery_timeout=30.0, backoff=Backoff(base=0.2, cap=0.2))
+    async with kafka.sink(topic, at=way, transactional_id=topic, transaction_timeout=1.0, policy=policy) as sink:
+        await sink.put("k:0")
+        proxy.up.when(b"\x00\x1a\x00\x00", lambda: (proxy.down.cut_after(0), proxy.refuse()))
+        delivery = await sink.submit("k:1")
+        await asyncio.sleep(1.0)
+        async with kafka.sink(topic, transactional_id=topic, policy=POLICY):
+            pass
+        await proxy.accept()
+        with pytest.raises(DeliveryError) as caught:
+            await delivery
+        await sink.put("k:2")
+    assert caught.value.outcome is Outcome.UNKNOWN
+    held = await kafka.holds(topic, committed_only=True)
+    assert [record.value for record in held] == [b"k:0", b"k:1", b"k:2"]
+
+
 async def test_a_failed_transaction_does_not_keep_readers_waiting(kafka: Broker, proxy: FaultProxy) -> None:
     topic = await kafka.topic(message_timestamp_after_max_ms="3600000")
     way = f"{proxy.host}:{proxy.port}"

@@ -179,6 +179,19 @@ async def test_a_record_that_the_answer_does_not_name_is_found_by_halving(broker
         assert picky.produced < 10
 
 
+async def test_a_record_refused_beside_a_commit_in_doubt_leaves_what_was_committed_alone(broker: FakeBroker) -> None:
+    policy = Policy(attempt_timeout=2.0, backoff=Backoff(base=0.1, jitter="none"))
+    broker.ends_dropped = 1
+    async with KafkaSink(broker.place, "events", policy=policy, transactional_id="one") as sink:
+        first = await sink.submit(b"first")
+        await asyncio.sleep(0.05)
+        others = [await sink.submit(b"second"), await sink.submit(b"third")]
+        broker.faults += [Fault(87, is_applied=False)]
+        assert ((await first).offset, (await first).attempts) == (0, 2)
+        assert [(await other).offset for other in others] == [1, 2]
+    assert broker.values == [b"first", b"second", b"third"]
+
+
 @pytest.mark.parametrize("limit", [100, 140])
 async def test_a_batch_above_a_limit_that_was_lowered_is_sent_in_parts_and_blames_no_record(
     broker: FakeBroker, limit: int
