@@ -8,6 +8,7 @@ one. A connection of it sends one request and gives one answer, and that is what
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -21,7 +22,6 @@ with needs_extra("kafka"):
     from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 CODECS: Final[dict[str, tuple[int, Callable[[], bool]]]] = {
@@ -75,6 +75,7 @@ _PRODUCE: Final[dict[int, Any]] = {
     for version in range(3, 9)
 }
 
+_CLOSING_SECONDS: Final = 0.1
 LONGEST_ANSWER: Final = 64 << 20
 """Bytes; what announces more is no broker, or was damaged on its way."""
 
@@ -168,7 +169,13 @@ async def connect(host: str, port: int, *, timeout: float, options: Mapping[str,
     connection = _Connection(
         host, port, client_id="sinkwell", request_timeout_ms=max(1, int(timeout * 1000)), **options
     )
-    await connection.connect()
+    try:
+        await connection.connect()
+    except BaseException:
+        # aiokafka closes what it can't use, and does not wait: the loop may end before its socket does.
+        if connection._protocol is not None:  # noqa: SLF001 - see above
+            await asyncio.wait([connection.close()], timeout=_CLOSING_SECONDS)
+        raise
     return cast("Connection", connection)
 
 
