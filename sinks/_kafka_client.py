@@ -173,8 +173,9 @@ async def connect(host: str, port: int, *, timeout: float, options: Mapping[str,
         await connection.connect()
     except BaseException:
         # aiokafka closes what it can't use, and does not wait: the loop may end before its socket does.
-        if connection._protocol is not None:  # noqa: SLF001 - see above
-            await asyncio.wait([connection.close()], timeout=_CLOSING_SECONDS)
+        if getattr(connection, "_protocol", None) is not None:
+            closed = cast("asyncio.Future[None]", cast("Any", connection).close())
+            await asyncio.wait([closed], timeout=_CLOSING_SECONDS)
         raise
     return cast("Connection", connection)
 
