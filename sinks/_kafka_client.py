@@ -8,7 +8,8 @@ one. A connection of it sends one request and gives one answer, and that is what
 
 from __future__ import annotations
 
-import logging
+import asyncio
+import struct
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from ._extras import needs_extra
@@ -16,12 +17,11 @@ from ._extras import needs_extra
 with needs_extra("kafka"):
     from aiokafka import codec, errors
     from aiokafka.abc import AbstractTokenProvider
-    from aiokafka.conn import create_conn  # pyright: ignore[reportUnknownVariableType]
+    from aiokafka.conn import AIOKafkaConnection
     from aiokafka.protocol import admin, coordination, metadata, produce, transaction
     from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 CODECS: Final[dict[str, tuple[int, Callable[[], bool]]]] = {
@@ -45,36 +45,65 @@ TokenProvider = cast("type[Any]", AbstractTokenProvider)
 
 # What a connection raises when it, and not the broker's answer, is at fault.
 BROKEN: Final[tuple[type[Exception], ...]] = (cast("type[Exception]", errors.KafkaError), OSError, TimeoutError)
-NEVER_LET_IN: Final = cast(
-    "tuple[type[Exception], ...]",
-    (
-        errors.AuthenticationFailedError,
-        errors.SaslAuthenticationFailed,
-        errors.UnsupportedSaslMechanismError,
-        errors.IllegalSaslStateError,
-    ),
+NO_SUCH_LOGIN: Final = cast(
+    "tuple[type[Exception], ...]", (errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError)
 )
+
+CLOSED: Final = cast("type[Exception]", errors.KafkaConnectionError)
 
 
 def _unshown(_request: object) -> str:
-    return "<a produce request>"
+    return "<a request>"
 
 
-# aiokafka logs each request: ours hide the records in it, and what is in a request to be let in is not logged at all.
+class _Unshown:
+    """A request that looks like nothing in aiokafka's log."""
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+
+    def prepare(self, versions: Mapping[int, tuple[int, int]]) -> Any:
+        """Choose the version; a connection calls this."""
+        made = self._request.prepare(versions)
+        made.__class__ = type("Unshown", (cast("type[object]", type(made)),), {"__repr__": _unshown})
+        return made
+
+
+# aiokafka logs each request: those with records in them hide these.
 _PRODUCE: Final[dict[int, Any]] = {
     version: type("Produce", (getattr(produce, f"ProduceRequest_v{version}"),), {"__repr__": _unshown})
     for version in range(3, 9)
 }
 
-
-def _is_no_secret(record: logging.LogRecord) -> bool:
-    given: object = record.args
-    return not isinstance(given, tuple) or not any(
-        type(part).__name__.startswith("SaslAuthenticateRequest") for part in given
-    )
+_CLOSING_SECONDS: Final = 0.1
+LONGEST_ANSWER: Final = 64 << 20
+"""Bytes; what announces more is no broker, or was damaged on its way."""
 
 
-logging.getLogger("aiokafka.conn").addFilter(_is_no_secret)
+class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no types
+    """aiokafka's, but for two things: its log shows no password, and no answer fills the memory."""
+
+    def send(self, request: Any, expect_response: bool = True) -> Any:  # noqa: FBT001, FBT002 - aiokafka's signature
+        """Write a request at once, and give its answer."""
+        hidden = _Unshown(request) if isinstance(request, admin.SaslAuthenticateRequest) else request
+        return cast("Any", super()).send(hidden, expect_response)
+
+    @staticmethod
+    async def _read(self_ref: Callable[[], Any]) -> None:
+        connection = self_ref()
+        reader = None if connection is None else connection._reader  # noqa: SLF001 - of a class that this one extends
+        del connection  # one that nobody holds any more can be collected
+        while reader is not None:
+            (size,) = struct.unpack(">i", await reader.readexactly(4))
+            if not 0 <= size <= LONGEST_ANSWER:
+                raise ConnectionError(f"an answer announced itself as {size:,} bytes long")
+            frame = await reader.readexactly(size)
+            connection = self_ref()
+            if connection is None:
+                return
+            connection._handle_frame(frame)  # noqa: SLF001 - see above
+            del connection
+
 
 _TOPIC: Final = 2
 _TRANSACTION: Final = 1
@@ -137,10 +166,18 @@ class Produce:
 
 async def connect(host: str, port: int, *, timeout: float, options: Mapping[str, Any]) -> Connection:
     """Open a connection: TCP, TLS, the broker's versions, SASL."""
-    opened = await cast("Any", create_conn)(
+    connection = _Connection(
         host, port, client_id="sinkwell", request_timeout_ms=max(1, int(timeout * 1000)), **options
     )
-    return cast("Connection", opened)
+    try:
+        await connection.connect()
+    except BaseException:
+        # aiokafka closes what it can't use, and does not wait: the loop may end before its socket does.
+        if getattr(connection, "_protocol", None) is not None:
+            closed = cast("asyncio.Future[None]", cast("Any", connection).close())
+            await asyncio.wait([closed], timeout=_CLOSING_SECONDS)
+        raise
+    return cast("Connection", connection)
 
 
 def abort(connection: Connection) -> asyncio.Future[None] | None:

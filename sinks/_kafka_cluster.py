@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 # How old metadata may be, as in Java's client (metadata.max.age.ms): partitions may have been added.
 _MAX_AGE: Final = 300.0
+# How long connecting may take: of the attempt's time a part, so that another broker can still be asked if one does not
+# answer; but not less than a slow one needs.
+_CONNECTING_SHARE: Final = 0.4
+_CONNECTING_SECONDS: Final = 1.0
 # How long what was closed is waited for, so that no socket outlives the sink.
 _FAREWELL_SECONDS: Final = 1.0
 # Brokers' own default of max.message.bytes, for those who may not read the topic's (Kafka 4 documentation).
@@ -192,7 +196,8 @@ class Cluster:
                 self._drop_broker(broker)
                 try:
                     broker.connection = await self._connect(broker.place)
-                except KafkaError:
+                except (KafkaError, asyncio.CancelledError):
+                    # Also when it hangs until the attempt is over: by then another broker may lead.
                     self.forget_leaders()
                     raise
             return broker.connection
@@ -231,10 +236,11 @@ class Cluster:
     async def _connect(self, place: tuple[str, int]) -> Connection:
         failure: KafkaError
         try:
-            return await connect(*place, timeout=self._timeout, options=self._security.options())
+            async with asyncio.timeout(max(self._timeout * _CONNECTING_SHARE, _CONNECTING_SECONDS)):
+                return await connect(*place, timeout=self._timeout, options=self._security.options())
         except BROKEN as error:
             # Bare: frames of the client hold the password.
-            failure = KafkaError(f"no connection to {place[0]}:{place[1]}: {type(error).__name__}: {error}")
+            failure = KafkaError(f"no connection to {place[0]}:{place[1]}: {self._security.words_for(error)}")
             failure.__cause__ = error.with_traceback(None)
         raise failure
 

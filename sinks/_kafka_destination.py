@@ -134,7 +134,10 @@ class KafkaDestination:
             if not missing:
                 return
             if loop.time() > patience or meaning_of(missing[0].code) is Meaning.SETUP:
-                raise refusal(f"the topic {missing[0].name} can't be written to", missing[0].code)
+                raise refusal(
+                    f"the topic {missing[0].name} can't be written to (none is created: see its name, and your rights)",
+                    missing[0].code,
+                )
             await asyncio.sleep(_START_PAUSE)
 
     async def _try_producer(self) -> None:
@@ -225,7 +228,11 @@ class KafkaDestination:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._cluster.aclose()
+        try:
+            if self._transactions is not None:
+                await self._transactions.aclose()
+        finally:
+            await self._cluster.aclose()
 
     def _value_of(self, value: object) -> bytes | KafkaRecord | None:
         if isinstance(value, (str, bytes, bytearray, memoryview)):

@@ -11,13 +11,22 @@ from pydantic import SecretStr
 
 from sinkwell.core import ConfigError
 
-from ._kafka_client import TokenProvider
+from ._kafka_client import CLOSED, NO_SUCH_LOGIN, TokenProvider
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _DEFAULT_PORT = 9092
+# What happens when one side speaks TLS or SASL and the other does not.
+_LIKE_ANOTHER_LISTENER = (
+    TimeoutError,
+    ConnectionResetError,
+    ConnectionAbortedError,
+    BrokenPipeError,
+    ssl.SSLError,
+    CLOSED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +79,11 @@ class _Provider(TokenProvider):  # type: ignore[misc]  # aiokafka has no types
         self._token = token
 
     async def token(self) -> str:
-        given = self._token()
-        return await given if inspect.isawaitable(given) else given
+        try:
+            given = self._token()
+            return await given if inspect.isawaitable(given) else given
+        except Exception as error:
+            raise ConnectionError(f"the callable of SaslToken failed ({type(error).__name__})") from error
 
 
 Sasl = SaslPassword | SaslToken
@@ -99,6 +111,19 @@ class Security:
             "ssl_context": self._context,
             **(self._sasl.options() if self._sasl else {}),
         }
+
+    def words_for(self, error: Exception) -> str:
+        """Say why a connection could not be made, and what may help."""
+        said = f"{type(error).__name__}: {error}".removesuffix(": ")
+        if isinstance(error, NO_SUCH_LOGIN):
+            mechanism = self._sasl.options()["sasl_mechanism"] if self._sasl else "no SASL"
+            return f"it does not let in with {mechanism} there; see the listener's SASL mechanisms"
+        if isinstance(error, ssl.SSLCertVerificationError) or not isinstance(error, _LIKE_ANOTHER_LISTENER):
+            return said
+        if isinstance(error, TimeoutError):
+            said = "no answer in time"
+        mine = "TLS" if self._context else "no TLS"
+        return f"{said}; this sink speaks {mine} and {'SASL' if self._sasl else 'no SASL'}: is the listener like that?"
 
 
 def parse_servers(text: str | Sequence[str]) -> list[tuple[str, int]]:

@@ -138,8 +138,8 @@ async def send(cluster: Cluster, terms: Terms, batch: RecordBatch) -> Reply:
     try:
         connection, leader = await cluster.to_leader(topic, partition)
         pending = connection.send(request)  # writes at once
-    except asyncio.CancelledError as cancelled:
-        raise NotSentError from TimeoutError(f"no way to the leader of {topic}[{partition}] in time: {cancelled!r}")
+    except asyncio.CancelledError:
+        raise NotSentError from TimeoutError(f"no way to the leader of {topic}[{partition}] in time")
     except KafkaError as error:
         raise NotSentError from error
     except BROKEN as error:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["KafkaError", "KafkaReceipt", "KafkaRecord", "KafkaSink", "SaslPassword", "SaslToken"]
 
+# What fits into the request; brokers allow a quarter of an hour (transaction.max.timeout.ms).
+_MAX_TRANSACTION_SECONDS = 2_147_483
+
 Compression = Literal["gzip", "snappy", "lz4", "zstd"]
 
 
@@ -52,7 +55,7 @@ class KafkaSink(Sink[object, KafkaReceipt]):
         idempotent: the brokers recognise a batch that they have already, so that no retry writes it twice.
         compression: `"gzip"`, `"snappy"`, `"lz4"` or `"zstd"`; the last three are extras, as `sinkwell[kafka-zstd]`.
         transactional_id: makes each batch a transaction. One sink at a time may have it: a second one shuts out the
-            first.
+            first, for good.
         transaction_timeout: seconds after which the brokers abort a transaction that was left open.
         tls: an `ssl.SSLContext`, or `"off"`. Default: verified, unless the servers are on this machine.
         sasl: `SaslPassword(...)` or `SaslToken(...)`.
@@ -85,7 +88,15 @@ class KafkaSink(Sink[object, KafkaReceipt]):
     ) -> None:
         policy = policy or Policy()
         servers = parse_servers(bootstrap_servers)
-        _check(policy, topic, topics, acks=acks, idempotent=idempotent, transactional_id=transactional_id)
+        _check(
+            policy,
+            topic,
+            topics,
+            acks=acks,
+            idempotent=idempotent,
+            transactional_id=transactional_id,
+            transaction_timeout=transaction_timeout,
+        )
         destination = KafkaDestination(
             servers,
             tuple(dict.fromkeys((topic, *topics))),
@@ -200,6 +211,7 @@ def _check(
     acks: object,
     idempotent: bool,
     transactional_id: str | None,
+    transaction_timeout: float,
 ) -> None:
     """Refuse what contradicts itself."""
     if isinstance(topics, str) or not all(isinstance(name, str) and name for name in (topic, *list(topics or ()))):  # type: ignore[call-overload]
@@ -210,5 +222,12 @@ def _check(
         raise ConfigError("acks=1 needs idempotent=False: brokers recognise what all replicas have")
     if transactional_id is not None and not idempotent:
         raise ConfigError("transactional_id needs idempotent=True")
+    if transactional_id == "":
+        raise ConfigError("transactional_id is empty: give it a name, or leave it out")
+    if transactional_id is not None and not policy.attempt_timeout < transaction_timeout <= _MAX_TRANSACTION_SECONDS:
+        raise ConfigError(
+            f"transaction_timeout ({transaction_timeout}) must be longer than attempt_timeout "
+            f"({policy.attempt_timeout}) and at most {_MAX_TRANSACTION_SECONDS:,} s"
+        )
     if policy.order != "key":
-        raise ConfigError('order="none" is not for Kafka: each partition is a lane, and keeps its order')
+        raise ConfigError('order="none" is not for Kafka: each partition is a lane, and keeps its order; leave it out')

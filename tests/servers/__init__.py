@@ -2,6 +2,7 @@
 
 from tests.servers.cassandra import CassandraServer as CassandraServer
 from tests.servers.dynamodb_local import DynamoDBLocalServer as DynamoDBLocalServer
+from tests.servers.kafka import KafkaMember as KafkaMember
 from tests.servers.kafka import KafkaServer as KafkaServer
 from tests.servers.localstack import LocalStackServer as LocalStackServer
 from tests.servers.pgbouncer import PgBouncerServer as PgBouncerServer

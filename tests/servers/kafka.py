@@ -6,7 +6,7 @@ import ssl
 import struct
 import subprocess
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from tests.servers.java import all_jars, java
 from tests.servers.process import ServerFailed, free_port
@@ -34,6 +34,9 @@ class KafkaServer(Server):
     variable: ClassVar[str] = "SINKWELL_TEST_KAFKA_BOOTSTRAP"
     template: ClassVar[str] = "{place}"
 
+    # Its number in the cluster.
+    node = 1
+
     def __init__(self, address: str | None = None) -> None:
         super().__init__(address)
         self.proxied_port, self.proxy_port, self._controller_port = free_port(), free_port(), free_port()
@@ -42,6 +45,10 @@ class KafkaServer(Server):
     @property
     def bootstrap_servers(self) -> str:
         return self.address
+
+    @property
+    def controller(self) -> str:
+        return f"1@{self.host}:{self._controller_port}"
 
     @property
     def secured(self) -> str:
@@ -99,8 +106,8 @@ class KafkaServer(Server):
         advertised = {"PLAIN": self.port, "PROXIED": self.proxy_port, "SECURED": self.secured_port}
         settings = {
             "process.roles": "broker,controller",
-            "node.id": 1,
-            "controller.quorum.voters": f"1@{self.host}:{self._controller_port}",
+            "node.id": self.node,
+            "controller.quorum.voters": self.controller,
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAIN",
             "listeners": ",".join(f"{name}://{self.host}:{port}" for name, port in listeners.items()),
@@ -143,3 +150,50 @@ class KafkaServer(Server):
             f"{listener}.ssl.keystore.type": "PEM",
             f"{listener}.ssl.keystore.location": self.folder / "store.pem",
         }
+
+
+class KafkaMember(KafkaServer):
+    """One more broker in a running server's cluster: partitions can have copies, and lose their leader."""
+
+    variable: ClassVar[str] = "SINKWELL_TEST_KAFKA_MEMBER"
+
+    @classmethod
+    def join(cls, server: KafkaServer, node: int) -> Self:
+        """Start broker number `node`; return when the cluster has let it in."""
+        member = cls()
+        member.node, member._head = node, server
+        try:
+            member.prepare()
+            member._launch()
+            member._await_ready()
+        except BaseException:
+            member.stop()
+            raise
+        return member
+
+    def prepare(self) -> None:
+        (self.folder / "data").mkdir()
+        # What the StorageTool would write for a broker that is no controller.
+        (self.folder / "data" / "meta.properties").write_text(
+            f"version=1\ncluster.id={_CLUSTER_ID}\nnode.id={self.node}\n"
+        )
+        (self.folder / "server.properties").write_text(self._properties())
+
+    def _properties(self) -> str:
+        place = f"{self.host}:{self.port}"
+        settings = {
+            "process.roles": "broker",
+            "node.id": self.node,
+            "controller.quorum.voters": self._head.controller,
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "PLAIN",
+            "listeners": f"PLAIN://{place}",
+            "advertised.listeners": f"PLAIN://{place}",
+            "listener.security.protocol.map": "PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": self.folder / "data",
+            "broker.heartbeat.interval.ms": 500,
+            "broker.session.timeout.ms": 2000,
+            # A follower that hangs leaves the replicas in step as soon as that.
+            "replica.lag.time.max.ms": 2000,
+        }
+        return "".join(f"{name}={value}\n" for name, value in settings.items())

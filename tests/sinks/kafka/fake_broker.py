@@ -1,7 +1,8 @@
 """A broker that does on command what a real one can't be made to do: any code, applied or not; lost and odd answers.
 
 It keeps what Kafka keeps of idempotent producers: the sequence numbers of the last five batches of each, by partition.
-Speaks ApiVersions 0, Metadata 5, DescribeConfigs 2, InitProducerId 0 and Produce 8, in aiokafka's own message types.
+Speaks ApiVersions 0, Metadata 5, DescribeConfigs 2, InitProducerId 0, Produce 8 and, always content, FindCoordinator,
+AddPartitionsToTxn and EndTxn 0, in aiokafka's own message types.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from aiokafka.protocol import admin, metadata, produce, transaction
+from aiokafka.protocol import admin, coordination, metadata, produce, transaction
 from aiokafka.record import MemoryRecords
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
-_KEYS = {0: (3, 8), 3: (5, 5), 22: (0, 0), 32: (2, 2)}
+_KEYS = {0: (3, 8), 3: (5, 5), 10: (1, 1), 22: (0, 0), 24: (0, 0), 26: (0, 0), 32: (2, 2)}
 _REMEMBERED = 5
 # No broker says these of a batch that it has.
 _NOT_OF_WHAT_IS_THERE = frozenset({44, 45, 59, 87})
@@ -90,8 +91,14 @@ class FakeBroker:
         self.produced = 0
         self.requests: dict[int, int] = defaultdict(int)
         self.limit = 1_048_588
+        # By number: where the brokers are said to be. The first is this one; the others are whoever listens there.
+        self.others: dict[int, int] = {}
+        self.leaders: dict[int, int] = {}
         self.producer_code = 0
+        # How many commits or aborts get no answer.
+        self.ends_dropped = 0
         self._next_producer = 100
+        self.writers: list[asyncio.StreamWriter] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -114,6 +121,7 @@ class FakeBroker:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self.writers.append(writer)
         try:
             while True:
                 (size,) = struct.unpack(">i", await reader.readexactly(4))
@@ -139,12 +147,20 @@ class FakeBroker:
             versions = [(number, *versions) for number, versions in _KEYS.items()]
             return admin.ApiVersionResponse_v0(0, versions).encode()
         if key == 3:
-            partitions = [(0, number, 1, [1], [1], []) for number in range(len(self.logs))]
+            partitions = [(0, number, self.leaders.get(number, 1), [1], [1], []) for number in range(len(self.logs))]
+            brokers = [(number, "127.0.0.1", port, None) for number, port in {1: self.port, **self.others}.items()]
             topics = [(0, "events", False, partitions)]
-            return metadata.MetadataResponse_v5(0, [(1, "127.0.0.1", self.port, None)], "c", 1, topics).encode()
+            return metadata.MetadataResponse_v5(0, brokers, "c", 1, topics).encode()
         if key == 22:
             self._next_producer += 1
             return transaction.InitProducerIdResponse_v0(0, self.producer_code, self._next_producer, 0).encode()
+        if key == 10:
+            return coordination.FindCoordinatorResponse_v1(0, 0, "", 1, "127.0.0.1", self.port).encode()
+        if key == 24:
+            return transaction.AddPartitionsToTxnResponse_v0(0, []).encode()
+        if key == 26:
+            self.ends_dropped -= 1
+            return None if self.ends_dropped >= 0 else transaction.EndTxnResponse_v0(0, 0).encode()
         assert key == 32, key
         entry = ("max.message.bytes", str(self.limit), False, 5, False, [])
         return admin.DescribeConfigsResponse_v2(0, [(0, "", 2, "events", [entry])]).encode()

@@ -8,7 +8,8 @@ import random
 import struct
 
 import pytest
-from aiokafka.conn import AIOKafkaConnection, create_conn
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.partitioner import murmur2 as their_murmur2
 from aiokafka.record import MemoryRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder, _DefaultRecordBatchBuilderPy
@@ -16,7 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sinkwell.core import RecordTooLarge
-from sinkwell.sinks._kafka_client import BATCH_OVERHEAD, Produce, abort, connect, new_builder
+from sinkwell.sinks._kafka_client import (
+    BATCH_OVERHEAD,
+    LONGEST_ANSWER,
+    Produce,
+    abort,
+    connect,
+    metadata_request,
+    new_builder,
+)
 from sinkwell.sinks._kafka_cluster import Topic
 from sinkwell.sinks._kafka_partitioner import STICKY_BYTES, Partitioner, murmur2
 from sinkwell.sinks._kafka_record import GROWTH, headers_of, size_alone, size_of_large
@@ -101,7 +110,7 @@ def test_the_builder_takes_no_record_that_would_go_beyond_its_size() -> None:
 def test_connections_take_what_we_give_them() -> None:
     wanted = {"client_id", "request_timeout_ms", "ssl_context", "security_protocol", "sasl_mechanism"}
     wanted |= {"sasl_plain_username", "sasl_plain_password", "sasl_oauth_token_provider"}
-    assert wanted <= set(inspect.signature(create_conn).parameters)
+    assert wanted <= set(inspect.signature(AIOKafkaConnection.__init__).parameters)
 
 
 @pytest.mark.parametrize(("most", "chosen"), [(3, 3), (7, 7), (8, 8), (13, 8)])
@@ -126,6 +135,24 @@ async def test_a_connection_writes_when_it_is_told_to_and_is_cut_at_once() -> No
         assert closed is not None
         async with asyncio.timeout(1):
             await closed
+
+
+@pytest.mark.parametrize("size", [LONGEST_ANSWER + 1, 0x7FFFFFFF, -1, 0x48545450])
+async def test_an_answer_of_absurd_length_breaks_the_connection_before_it_is_read(size: int) -> None:
+    class Hostile(FakeBroker):
+        async def _answer(self, key: int, body: bytes) -> bytes | None:
+            answer = await super()._answer(key, body)
+            if key == 18:
+                return answer
+            self.writers[-1].write(struct.pack(">i", size) + b"x" * 100)
+            return await asyncio.sleep(3600)
+
+    async with Hostile() as broker:
+        connection = await connect("127.0.0.1", broker.port, timeout=5.0, options={"security_protocol": "PLAINTEXT"})
+        async with asyncio.timeout(1):
+            with pytest.raises(KafkaConnectionError):
+                await connection.send(metadata_request(["events"]))
+        assert not connection.connected()
 
 
 def turns(partitioner: Partitioner, sizes: list[int]) -> list[int]:

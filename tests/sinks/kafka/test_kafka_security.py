@@ -20,7 +20,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from sinkwell.core import ConfigError, DeliveryRejected, Outcome
+from sinkwell.core import ConfigError, DeliveryRejected, Outcome, Policy
 from sinkwell.sinks._kafka_security import Security, parse_servers
 from sinkwell.sinks.kafka import KafkaRecord, KafkaSink, SaslPassword, SaslToken
 
@@ -76,12 +76,48 @@ async def test_a_wrong_password_is_told_when_the_sink_opens_and_shown_nowhere(
         assert "canary-word" not in text
 
 
+async def test_a_token_callable_that_fails_is_told_when_the_sink_opens(kafka: Broker) -> None:
+    def broken() -> str:
+        raise RuntimeError("canary-word")
+
+    sink = kafka.sink("t", at=kafka.server.secured, tls=kafka.server.trust(), sasl=SaslToken(broken))
+    with pytest.raises(ConfigError, match=r"SaslToken failed \(RuntimeError\)") as caught:
+        await sink.open()
+    await sink.close()
+    assert "canary-word" not in str(caught.value)
+
+
+async def test_a_listener_of_another_kind_is_told_with_what_to_look_at(kafka: Broker) -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"at": kafka.server.secured}, "this sink speaks no TLS and no SASL"),
+        ({"sasl": password_of(kafka.server)}, "does not let in with SCRAM-SHA-512"),
+    ]
+    for options, words in wrong:
+        sink = kafka.sink("t", policy=Policy(), **options)
+        with pytest.raises(ConfigError, match=words):
+            await sink.open()
+        await sink.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ConnectionResetError(), "ConnectionResetError; this sink speaks TLS and no SASL: is the listener like that?"),
+        (TimeoutError(), "no answer in time; this sink speaks TLS and no SASL: is the listener like that?"),
+        (ConnectionRefusedError(111, "refused"), "ConnectionRefusedError: [Errno 111] refused"),
+        (ssl.SSLCertVerificationError(1, "unknown"), "SSLCertVerificationError: unknown"),
+    ],
+)
+def test_what_may_help_is_said_where_the_listener_may_be_of_another_kind(error: Exception, words: str) -> None:
+    assert Security([("kafka", 9092)], None, None).words_for(error) == words
+
+
 async def test_no_log_shows_a_records_content(kafka: Broker, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     topic = await kafka.topic()
     async with kafka.sink(topic) as sink:
         await sink.put(KafkaRecord("canary-word", key="canary-key"))
-    assert "produce request" in caplog.text
+    assert "<a request>" in caplog.text
     assert "canary" not in caplog.text
 
 
@@ -155,6 +191,9 @@ def test_servers_that_can_not_be_read_are_refused_without_being_shown(servers: A
         {"acks": 1},
         {"acks": 1, "idempotent": False, "transactional_id": "x"},
         {"transactional_id": "x", "idempotent": False},
+        {"transactional_id": ""},
+        {"transactional_id": "x", "transaction_timeout": 10.0},
+        {"transactional_id": "x", "transaction_timeout": 1e9},
         {"compression": "rar"},
         {"tls": "on"},
         {"topics": "abc"},
@@ -167,8 +206,6 @@ def test_arguments_that_contradict_each_other_are_refused(options: dict[str, Any
 
 
 def test_an_order_that_kafka_does_not_have_is_refused() -> None:
-    from sinkwell.core import Policy
-
     with pytest.raises(ConfigError, match="each partition is a lane"):
         KafkaSink("h:1", "t", policy=Policy(order="none"))
 

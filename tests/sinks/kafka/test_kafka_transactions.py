@@ -10,7 +10,7 @@ import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from sinkwell.core import Backoff, DeliveryError, DeliveryRejected, Outcome, Policy
-from sinkwell.sinks.kafka import KafkaReceipt, KafkaRecord
+from sinkwell.sinks.kafka import KafkaRecord
 from tests.sinks.kafka.conftest import assert_in_order, reckon
 
 if TYPE_CHECKING:
@@ -112,16 +112,113 @@ async def test_readers_never_see_half_of_a_batch_when_the_connection_is_cut_at_r
         assert len(set(batch)) == 1, "a reader sees half of a batch"
 
 
-async def test_a_second_sink_with_the_same_id_shuts_out_the_first_until_it_takes_the_id_back(kafka: Broker) -> None:
+async def test_a_second_sink_with_the_same_id_shuts_out_the_first_for_good(kafka: Broker) -> None:
     topic = await kafka.topic()
     async with kafka.sink(topic, transactional_id=topic, policy=POLICY) as first:
         await first.put("k:0")
         async with kafka.sink(topic, transactional_id=topic, policy=POLICY) as second:
             await second.put("k:1")
-        outcome = (await first.put_many(["k:2"]))[0]
-    assert isinstance(outcome, KafkaReceipt)
+            outcomes = [*await first.put_many(["lost"]), *await first.put_many(["lost too"])]
+            await second.put("k:2")
+    for outcome in outcomes:
+        assert isinstance(outcome, DeliveryRejected)
+        assert outcome.outcome is Outcome.NOT_WRITTEN
+        assert "give each sink an id of its own" in str(outcome.__cause__)
     held = await kafka.holds(topic, committed_only=True)
     assert [record.value for record in held] == [b"k:0", b"k:1", b"k:2"]
+
+
+async def test_a_sink_that_was_shut_out_while_it_had_no_connection_does_not_take_the_id_back(
+    kafka: Broker, proxy: FaultProxy
+) -> None:
+    topic = await kafka.topic()
+    way = f"{proxy.host}:{proxy.port}"
+    async with kafka.sink(topic, at=way, transactional_id=topic, policy=POLICY) as first:
+        await first.put("k:0")
+        # Its transaction is open and it knows no way to the brokers, when the second one comes.
+        proxy.up.when(b"k:lost", lambda: (proxy.refuse(), proxy.reset()))
+        lost = await first.submit("k:lost")
+        async with kafka.sink(topic, transactional_id=topic, policy=POLICY) as second:
+            await second.put("k:1")
+            await proxy.accept()
+            with pytest.raises(DeliveryRejected):
+                await lost
+            await second.put("k:2")
+    held = await kafka.holds(topic, committed_only=True)
+    assert [record.value for record in held] == [b"k:0", b"k:1", b"k:2"]
+
+
+async def test_a_transaction_that_the_brokers_ended_because_it_was_too_old_is_begun_anew(
+    kafka: Broker, proxy: FaultProxy
+) -> None:
+    topic = await kafka.topic()
+    way = f"{proxy.host}:{proxy.port}"
+    policy = Policy(attempt_timeout=0.5, delivery_timeout=30.0, backoff=Backoff(base=0.2, cap=0.2))
+    async with kafka.sink(topic, at=way, transactional_id=topic, transaction_timeout=1.0, policy=policy) as sink:
+        await sink.put("k:0")
+        proxy.up.when(b"k:1", lambda: (proxy.refuse(), proxy.reset()))
+        delivery = await sink.submit("k:1")
+        await asyncio.sleep(1.0)
+        # As the broker does itself, at most once in ten seconds: it knows a younger epoch then.
+        async with kafka.sink(topic, transactional_id=topic, policy=POLICY):
+            pass
+        await proxy.accept()
+        assert (await delivery).attempts > 1
+    held = await kafka.holds(topic, committed_only=True)
+    assert [record.value for record in held] == [b"k:0", b"k:1"]
+
+
+async def test_a_commit_in_doubt_that_nobody_can_clear_up_is_unknown_and_not_written_again(
+    kafka: Broker, proxy: FaultProxy
+) -> None:
+    topic = await kafka.topic()
+    way = f"{proxy.host}:{proxy.port}"
+    policy = Policy(attempt_timeout=0.5, delivery_timeout=30.0, backoff=Backoff(base=0.2, cap=0.2))
+    async with kafka.sink(topic, at=way, transactional_id=topic, transaction_timeout=1.0, policy=policy) as sink:
+        await sink.put("k:0")
+        proxy.up.when(b"\x00\x1a\x00\x00", lambda: (proxy.down.cut_after(0), proxy.refuse()))
+        delivery = await sink.submit("k:1")
+        await asyncio.sleep(1.0)
+        async with kafka.sink(topic, transactional_id=topic, policy=POLICY):
+            pass
+        await proxy.accept()
+        with pytest.raises(DeliveryError) as caught:
+            await delivery
+        await sink.put("k:2")
+    assert caught.value.outcome is Outcome.UNKNOWN
+    held = await kafka.holds(topic, committed_only=True)
+    assert [record.value for record in held] == [b"k:0", b"k:1", b"k:2"]
+
+
+async def test_a_failed_transaction_does_not_keep_readers_waiting(kafka: Broker, proxy: FaultProxy) -> None:
+    topic = await kafka.topic(message_timestamp_after_max_ms="3600000")
+    way = f"{proxy.host}:{proxy.port}"
+    policy = Policy(attempt_timeout=1.0, max_attempts=1)
+    async with kafka.sink(topic, at=way, transactional_id=topic, policy=policy) as sink:
+        refused = await sink.put_many([KafkaRecord("refused", timestamp_ms=4_000_000_000_000)])
+        proxy.up.when(b"unanswered", lambda: proxy.down.cut_after(0))
+        unanswered = await sink.put_many(["unanswered"])
+        async with kafka.sink(topic) as other:
+            await other.put("beside")
+        held = await kafka.holds(topic, committed_only=True)
+    assert [each.outcome for each in (*refused, *unanswered)] == [Outcome.NOT_WRITTEN] * 2
+    assert [record.value for record in held] == [b"beside"]
+
+
+async def test_close_aborts_what_it_gives_up(kafka: Broker, proxy: FaultProxy) -> None:
+    topic = await kafka.topic()
+    sink = kafka.sink(topic, at=f"{proxy.host}:{proxy.port}", transactional_id=topic, policy=POLICY)
+    await sink.open()
+    proxy.up.when(b"given up", lambda: (proxy.refuse(), proxy.reset()))
+    delivery = await sink.submit("given up")
+    await asyncio.sleep(0.1)
+    await proxy.accept()
+    await sink.close(timeout=0.0)
+    with pytest.raises(DeliveryError):
+        await delivery
+    async with kafka.sink(topic) as other:
+        await other.put("beside")
+    assert [record.value for record in await kafka.holds(topic, committed_only=True)] == [b"beside"]
 
 
 async def test_what_was_not_committed_in_time_is_not_written(kafka: Broker, proxy: FaultProxy) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,10 @@ from tests.sinks.kafka.fake_broker import FakeBroker, Fault
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-QUICK = Policy(attempt_timeout=0.3, delivery_timeout=10.0, backoff=Backoff(base=0.002, cap=0.01))
+QUICK = Policy(attempt_timeout=2.0, delivery_timeout=10.0, backoff=Backoff(base=0.002, cap=0.01))
+HASTY = Policy(attempt_timeout=0.3, delivery_timeout=10.0, backoff=Backoff(base=0.002, cap=0.01))
 BRIEF = Policy(attempt_timeout=0.1, delivery_timeout=0.4, backoff=Backoff(base=0.002, cap=0.01))
-ONCE = Policy(attempt_timeout=0.3, max_attempts=1)
+ONCE = Policy(attempt_timeout=2.0, max_attempts=1)
 VALUES = [b"%d" % number for number in range(10)]
 
 
@@ -35,7 +37,7 @@ async def put_all(broker: FakeBroker, policy: Policy = QUICK, **options: Any) ->
 
 LATER = [2, 5, 8, 9, 14, 19, 74, 75, 89]
 UNCLEAR = [-1, 3, 6, 7, 20, 56, 1234]
-SETUP = [17, 21, 29, 31, 35, 42, 43, 44, 53, 76]
+SETUP = [17, 21, 29, 31, 35, 42, 43, 44, 50, 53, 76]
 
 
 @pytest.mark.parametrize("code", LATER)
@@ -107,7 +109,7 @@ async def test_a_batch_whose_answer_is_lost_or_odd_is_written_once(
     broker: FakeBroker, does: str, is_applied: bool
 ) -> None:
     broker.faults += [Fault(is_applied=is_applied, does=does)] * 2
-    outcomes = await put_all(broker)
+    outcomes = await put_all(broker, HASTY if does == "hang" else QUICK)
     assert [(outcome.attempts, outcome.offset) for outcome in outcomes] == [(3, number) for number in range(10)]
     assert broker.values == VALUES
 
@@ -177,6 +179,19 @@ async def test_a_record_that_the_answer_does_not_name_is_found_by_halving(broker
         assert picky.produced < 10
 
 
+async def test_a_record_refused_beside_a_commit_in_doubt_leaves_what_was_committed_alone(broker: FakeBroker) -> None:
+    policy = Policy(attempt_timeout=2.0, backoff=Backoff(base=0.1, jitter="none"))
+    broker.ends_dropped = 1
+    async with KafkaSink(broker.place, "events", policy=policy, transactional_id="one") as sink:
+        first = await sink.submit(b"first")
+        await asyncio.sleep(0.05)
+        others = [await sink.submit(b"second"), await sink.submit(b"third")]
+        broker.faults += [Fault(87, is_applied=False)]
+        assert ((await first).offset, (await first).attempts) == (0, 2)
+        assert [(await other).offset for other in others] == [1, 2]
+    assert broker.values == [b"first", b"second", b"third"]
+
+
 @pytest.mark.parametrize("limit", [100, 140])
 async def test_a_batch_above_a_limit_that_was_lowered_is_sent_in_parts_and_blames_no_record(
     broker: FakeBroker, limit: int
@@ -196,6 +211,21 @@ async def test_a_brokers_wish_for_silence_is_honoured_without_spending_an_attemp
         began = loop.time()
         assert (await sink.put("b")).attempts == 1
     assert loop.time() - began > 0.14
+
+
+async def test_a_leader_that_does_not_answer_is_left_when_another_one_leads(broker: FakeBroker) -> None:
+    # As a machine without power: connecting to it is never refused, it takes all the time there is.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with KafkaSink(broker.place, "events", policy=HASTY) as sink:
+            await sink.put("before")
+            broker.others[2], broker.leaders[0] = silent.getsockname()[1], 2
+            broker.faults += [Fault(6, is_applied=False)]
+            delivery = await sink.submit("x")
+            await asyncio.sleep(0.2)
+            broker.leaders[0] = 1
+            receipt = await delivery
+    assert receipt.attempts > 2
+    assert broker.values == [b"before", b"x"]
 
 
 @pytest.mark.parametrize("code", [31, 53])
