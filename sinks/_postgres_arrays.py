@@ -60,17 +60,13 @@ class Arrays:
             f"written AS ({merge.insert}SELECT * FROM source{merge.conflict} RETURNING 1) "
             "SELECT (SELECT pg_catalog.count(*) FROM written) AS merged, "
             "(SELECT pg_catalog.count(*) FROM source) AS wanted, "
-            "pg_catalog.pg_current_xact_id()::text AS xid, "
-            f"CASE pg_catalog.current_setting('transaction_isolation') WHEN 'read committed' THEN {SHAPE} END AS shape"
+            f"pg_catalog.pg_current_xact_id()::text AS xid, {SHAPE} AS shape"
         )
 
     async def run(
         self, connection: Connection, rows: Sequence[tuple[Any, ...]], shaping: Sequence[str]
-    ) -> asyncpg.Record | None:
+    ) -> asyncpg.Record:
         """Upsert the rows, in a transaction that has begun; return its number, and the columns' shape.
-
-        Returns:
-            `None` if the shape can't be told.
 
         Raises:
             RowsSkipped: not all of them arrived.
@@ -79,7 +75,7 @@ class Arrays:
         assert found is not None
         if found["merged"] != found["wanted"]:
             raise RowsSkipped(f"{found['merged']} of {found['wanted']} rows: a trigger on {self._name} leaves rows out")
-        return None if found["shape"] is None else found
+        return found
 
 
 def arrays_for(table: Table, spec: PostgresTable, merge: Merge, unchecked: frozenset[str]) -> Arrays | None:

@@ -23,7 +23,7 @@ from ._postgres_connections import Connections, broken_off_when_lost
 from ._postgres_errors import ShapeChanged, fault_of, is_fatal, suspect_of
 from ._postgres_fate import Transaction, fate_of
 from ._postgres_ledger import LedgerTable
-from ._postgres_merge import Merge
+from ._postgres_merge import BEGIN, Merge
 from ._postgres_receipt import PostgresReceipt, delivered
 from ._postgres_search import FEWEST, search
 from ._postgres_table import SHAPE
@@ -206,17 +206,13 @@ class PostgresDestination:
         arrays, rows = attempt.reading.arrays, batch.payloads
         if arrays is None or len(rows) > MOST_ROWS or batch.size > MOST_BYTES:
             return None
-        await connection.execute("BEGIN")
+        await connection.execute(BEGIN)
         try:
             found = await arrays.run(connection, rows, attempt.target.shaping)
         except Exception as error:
             fault = fault_of(error, len(rows), 0)
             if fault.kind == "passing" or not fault.is_sound:
                 raise
-            await connection.execute("ROLLBACK")
-            return None
-        if found is None:
-            attempt.reading.arrays = None
             await connection.execute("ROLLBACK")
             return None
         if self._ledger is not None or self._connections.identity:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from operator import length_hint
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from ._postgres_errors import RowsSkipped
 from ._postgres_table import quote_ident
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from ._postgres_connect import Connection
     from ._postgres_spec import PostgresTable
     from ._postgres_table import Table
+
+
+# Said, whatever the session's default is: in a stricter one a snapshot older than the table's lock would tell the
+# columns' shape, and rows encoded for it would meet another.
+BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 
 class Written(NamedTuple):
@@ -61,7 +66,7 @@ class Copy:
     """COPY straight in."""
 
     def __init__(self, table: Table, spec: PostgresTable) -> None:
-        self.begin = "BEGIN"
+        self.begin = BEGIN
         self._table = table
         self._columns = spec.columns
 
@@ -105,7 +110,7 @@ class Merge:
         # Its name says its columns: the client remembers the types of a table by its name.
         self._name = f"sinkwell_{blake2b(shape.encode(), digest_size=8).hexdigest()}"
         self._stage = f'pg_temp."{self._name}"'
-        self.begin = f"BEGIN; CREATE TEMPORARY TABLE {self._stage} {shape}"
+        self.begin = f"{BEGIN}; CREATE TEMPORARY TABLE {self._stage} {shape}"
         self._keys = [quote_ident(name) for name in spec.conflict_columns]
         self._columns = ", ".join(map(quote_ident, spec.columns))
         # As COPY does, take the values that are given for GENERATED ALWAYS identities.

@@ -14,7 +14,7 @@ from sinkwell.core.testing import Deadlock, VirtualLoop
 from .breach import Breach
 from .callers import Callers
 from .deeds import Deeds
-from .faults import SimDestination, calm
+from .faults import LONGEST_TRAVEL, SimDestination, calm
 from .invariants import Watch, at_the_end, left_behind
 from .letters import Letters
 from .oracle import Oracle
@@ -225,8 +225,8 @@ class World:
     async def _fresh_record(self) -> None:
         record = Record(id=10_000_000, size=1, true_size=1, key="fresh", target=None)
         self.scenario.records.append(record)
-        # A rate may still make up for what was sent last.
-        await asyncio.sleep(max(10.0, self.watch.sender._pace.free_at - self.loop.time()))
+        # A rate may still make up for what was sent last, and a request that ignored its cancellation hold its slot.
+        await asyncio.sleep(max(2 * LONGEST_TRAVEL, self.watch.sender._pace.free_at - self.loop.time()))
         try:
             async with asyncio.timeout(PATIENCE):
                 self.oracle.told(record, await self.sink.put(record))
