@@ -5,14 +5,14 @@ Before: `DynamoDBSink.put`. After: the entry's payload, which goes into a reques
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from sinkwell.core import Encoded, InvalidRecord, RecordTooLarge
 
-from ._dynamodb_item import Floats, ItemEncoder
+from ._dynamodb_item import Floats, ItemEncoder, with_bytes
 
 if TYPE_CHECKING:
     from ._dynamodb_table import Table
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 MAX_ITEM_BYTES = 409_600
 """400 KB as DynamoDB counts (BatchWriteItem, API reference, November 2026): an item of exactly so many is taken."""
 
-# What a write's JSON has around its item, and around the list of its table.
-_AROUND_WRITE = len('{"DeleteRequest": {"Key": }}, ')
-_AROUND_TABLE = len(": [], ")
+# What a request's JSON has around the writes of a table and its name, and after each write.
+_AROUND_TABLE = len('"": [], ' + ", ")
 
 
 @dataclass(slots=True, frozen=True)
@@ -57,12 +56,17 @@ class Write(NamedTuple):
     Attributes:
         table: its name, under which the request lists the write.
         kind: `"PutRequest"` or `"DeleteRequest"`.
-        request: as it stands in the request.
+        body: its JSON, as it stands in the request.
     """
 
     table: str
     kind: str
-    request: dict[str, dict[str, object]]
+    body: bytes
+
+    @property
+    def request(self) -> object:
+        """The write as the client takes it."""
+        return with_bytes(json.loads(self.body))
 
 
 def encode_put(put: Put, table: Table, floats: Floats) -> Encoded:
@@ -71,8 +75,17 @@ def encode_put(put: Put, table: Table, floats: Floats) -> Encoded:
     Raises:
         InvalidRecord: DynamoDB would refuse it, and the whole request it is in.
     """
+    return encode_item(_mapping(put.item, "Put.item"), table, floats)
+
+
+def encode_item(record: Mapping[object, object], table: Table, floats: Floats) -> Encoded:
+    """Check and count an item.
+
+    Raises:
+        InvalidRecord: DynamoDB would refuse it, and the whole request it is in.
+    """
     encoder = ItemEncoder(floats)
-    item = encoder.encode(_mapping(put.item, "Put.item"))
+    item, body = encoder.encode_json(record)
     if encoder.counted > MAX_ITEM_BYTES:
         raise RecordTooLarge(
             f"an item of {encoder.counted:,} bytes is above the {MAX_ITEM_BYTES:,} that DynamoDB takes (names count "
@@ -80,7 +93,8 @@ def encode_put(put: Put, table: Table, floats: Floats) -> Encoded:
         )
     key = table.key_of(item)
     table.check_indexes(item)
-    return Encoded(Write(table.name, "PutRequest", {"PutRequest": {"Item": item}}), _wire(encoder, table), key)
+    write = Write(table.name, "PutRequest", b'{"PutRequest": {"Item": %b}}' % body)
+    return Encoded(write, _wire(write), key)
 
 
 def encode_delete(delete: Delete, table: Table, floats: Floats) -> Encoded:
@@ -90,14 +104,13 @@ def encode_delete(delete: Delete, table: Table, floats: Floats) -> Encoded:
         InvalidRecord: DynamoDB would refuse it, and the whole request it is in.
     """
     encoder = ItemEncoder(floats)
-    attributes = encoder.encode(_mapping(delete.key, "Delete.key"))
+    attributes, body = encoder.encode_json(_mapping(delete.key, "Delete.key"))
     key = table.key_of(attributes)
     if len(attributes) > len(table.key):
         names = " and ".join(repr(attribute.name) for attribute in table.key)
         raise InvalidRecord(f"a key of {table} is made of {names}, and of nothing else")
-    return Encoded(
-        Write(table.name, "DeleteRequest", {"DeleteRequest": {"Key": attributes}}), _wire(encoder, table), key
-    )
+    write = Write(table.name, "DeleteRequest", b'{"DeleteRequest": {"Key": %b}}' % body)
+    return Encoded(write, _wire(write), key)
 
 
 def _mapping(value: object, what: str) -> Mapping[object, object]:
@@ -107,6 +120,6 @@ def _mapping(value: object, what: str) -> Mapping[object, object]:
     return cast("Mapping[object, object]", value)
 
 
-def _wire(encoder: ItemEncoder, table: Table) -> int:
+def _wire(write: Write) -> int:
     """Bytes in a request. The table's name is counted for each write, though a request names each table once."""
-    return encoder.wire + _AROUND_WRITE + _AROUND_TABLE + len(encode_basestring_ascii(table.name))
+    return len(write.body) + _AROUND_TABLE + len(write.table)

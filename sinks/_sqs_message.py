@@ -7,8 +7,11 @@ metadata" (developer guide), as they read in November 2026.
 
 from __future__ import annotations
 
+import json
 import re
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -110,7 +113,7 @@ def encode_body(body: str, queue: Queue) -> Encoded:
     size = _text_size(body, "the body", queue)
     if size > queue.max_message_bytes:
         raise _too_large(size, queue)
-    return Encoded({"MessageBody": body}, size, None, queue.url)
+    return Encoded(b'"MessageBody":' + encode_basestring(body).encode(), size, None, queue.url)
 
 
 def encode_message(message: SqsMessage, queue: Queue) -> Encoded:
@@ -130,15 +133,46 @@ def encode_message(message: SqsMessage, queue: Queue) -> Encoded:
         raise _too_large(size, queue)
     if queue.is_fifo:
         payload |= _fifo_fields(message, queue)
-        return Encoded(payload, size, message.group_id, queue.url)
+        is_decided = queue.is_known or message.deduplication_id is not None
+        text = _fields_text(payload)
+        return Encoded(text if is_decided else Undecided(text), size, message.group_id, queue.url)
     payload |= _standard_fields(message, queue)
-    return Encoded(payload, size, None, queue.url)
+    return Encoded(_fields_text(payload), size, None, queue.url)
 
 
-def choose_deduplication_id(payload: dict[str, object], queue: Queue) -> None:
-    """Give a message of a FIFO queue an id that stays the same however often the message is sent."""
-    if queue.is_fifo and not queue.makes_deduplication_ids:
-        payload.setdefault("MessageDeduplicationId", uuid4().hex)
+class Undecided(bytes):
+    """The payload of a message for a FIFO queue of which nobody knows yet whether it makes deduplication ids itself."""
+
+    __slots__ = ()
+
+    def decided(self, queue: Queue) -> bytes:
+        """Return the payload for the queue, now that it was read. Asked for once, so that the id stays the same."""
+        return (
+            bytes(self)
+            if queue.makes_deduplication_ids
+            else self + f',"MessageDeduplicationId":"{uuid4().hex}"'.encode()
+        )
+
+
+def fields_of(payload: bytes) -> dict[str, object]:
+    """Return a payload as the fields that the client takes."""
+    fields: dict[str, object] = json.loads(b"{" + payload + b"}", object_hook=_with_bytes)
+    return fields
+
+
+def _fields_text(fields: dict[str, object]) -> bytes:
+    """Return the fields as they stand in a request's JSON, between an entry's braces."""
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), default=_base64)[1:-1].encode()
+
+
+def _base64(value: bytes) -> str:
+    return b64encode(value).decode()
+
+
+def _with_bytes(fields: dict[str, object]) -> dict[str, object]:
+    value = fields.get("BinaryValue")
+    # An attribute may have that name as well; what it stands for is then no text.
+    return fields | {"BinaryValue": b64decode(value)} if isinstance(value, str) else fields
 
 
 def _fifo_fields(message: SqsMessage, queue: Queue) -> dict[str, object]:
@@ -149,8 +183,8 @@ def _fifo_fields(message: SqsMessage, queue: Queue) -> dict[str, object]:
     fields: dict[str, object] = {"MessageGroupId": checked_id(message.group_id, "group_id", queue)}
     if message.deduplication_id is not None:
         fields["MessageDeduplicationId"] = checked_id(message.deduplication_id, "deduplication_id", queue)
-    if queue.is_known:
-        choose_deduplication_id(fields, queue)
+    elif queue.is_known and not queue.makes_deduplication_ids:
+        fields["MessageDeduplicationId"] = uuid4().hex
     return fields
 
 

@@ -15,7 +15,7 @@ with needs_extra("dynamodb"):
     from pydantic import BeforeValidator
     from pydantic_settings import NoDecode
 
-    from ._aws import AwsSession, AwsSettings
+    from ._aws import AwsSession, AwsSettings, Transport
     from ._aws_verdicts import AwsError
     from ._dynamodb_answer import DynamoDBReceipt
     from ._dynamodb_destination import DynamoDBDestination
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from sinkwell.core import DeadLetterTarget, Observer
 
-__all__ = ["AwsError", "AwsSession", "Delete", "DynamoDBReceipt", "DynamoDBSink", "Floats", "Put"]
+__all__ = ["AwsError", "AwsSession", "Delete", "DynamoDBReceipt", "DynamoDBSink", "Floats", "Put", "Transport"]
 
 
 class DynamoDBSink(Sink[object, DynamoDBReceipt]):
@@ -63,6 +63,10 @@ class DynamoDBSink(Sink[object, DynamoDBReceipt]):
         floats: what becomes of a `float`, which DynamoDB has no type for. `"refuse"` refuses the record; `"decimal"`
             writes the shortest decimal that reads back as the same float.
 
+        transport: how batches are sent. `"auto"`: signed and sent straight from their payloads, or through the client
+            where the session asks for what only the client does. `"client"`: always through the client.
+            `"direct"`: never, and a `ConfigError` says what speaks against it.
+
         policy: limits, timing, concurrency, retries.
 
         dead_letter: gets what ended without a receipt.
@@ -84,19 +88,30 @@ class DynamoDBSink(Sink[object, DynamoDBReceipt]):
         allow_http: bool = False,
         encode: Callable[[object], Mapping[str, Any] | Put | Delete] | None = None,
         floats: Floats = "refuse",
+        transport: Transport = "auto",
         policy: Policy | None = None,
         dead_letter: DeadLetterTarget | None = None,
         observer: Observer | None = None,
     ) -> None:
         policy = policy or Policy()
         settings = AwsSettings(
-            session=session, endpoint_url=endpoint_url, region_name=region_name, allow_http=allow_http
+            session=session,
+            endpoint_url=endpoint_url,
+            region_name=region_name,
+            allow_http=allow_http,
+            transport=transport,
         )
         destination = DynamoDBDestination(
             table_name, table_names=table_names, settings=settings, policy=policy, encode=encode, floats=floats
         )
         super().__init__(destination, policy, dead_letter=dead_letter, observer=observer)
         self._keys = destination.key_types
+        self._way = destination
+
+    @property
+    def transport(self) -> str:
+        """How batches are sent: `"direct"`, or `"client"` with the reason. `"unopened"` before the sink is open."""
+        return self._way.transport
 
     @property
     def key(self) -> dict[str, str]:
@@ -122,6 +137,7 @@ class DynamoDBSink(Sink[object, DynamoDBReceipt]):
             region_name=settings.region_name,
             allow_http=settings.allow_http,
             floats=settings.floats,
+            transport=settings.transport,
             policy=settings.policy(),
         )
 
@@ -139,3 +155,4 @@ class DynamoDBSettings(PolicySettings, env_prefix="SINKWELL_DYNAMODB_"):
     region_name: str | None = None
     allow_http: bool = False
     floats: Floats = "refuse"
+    transport: Transport = "auto"

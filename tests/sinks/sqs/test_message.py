@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sinkwell.core import InvalidRecord, RecordTooLarge
 from sinkwell.sinks._json import json_text
-from sinkwell.sinks._sqs_message import Queue, encode_body, encode_message
+from sinkwell.sinks._sqs_message import Queue, encode_body, encode_message, fields_of
 from sinkwell.sinks.sqs import SqsAttribute, SqsMessage
 from sinkwell.sinks.testing import _sqs_rules as rules
 
@@ -141,21 +141,21 @@ def test_a_refusal_never_shows_the_content() -> None:
 
 def test_a_fifo_message_gets_an_id_of_its_own_unless_it_has_one_or_the_queue_makes_it() -> None:
     first, second = (encode_message(message(group_id="g"), FIFO) for _ in range(2))
-    assert first.payload["MessageDeduplicationId"] != second.payload["MessageDeduplicationId"]
+    assert fields_of(first.payload)["MessageDeduplicationId"] != fields_of(second.payload)["MessageDeduplicationId"]
     assert first.key == "g"
     given_id = encode_message(message(group_id="g", deduplication_id="mine"), FIFO)
-    assert given_id.payload["MessageDeduplicationId"] == "mine"
-    assert "MessageDeduplicationId" not in encode_message(message(group_id="g"), CONTENT).payload
+    assert fields_of(given_id.payload)["MessageDeduplicationId"] == "mine"
+    assert "MessageDeduplicationId" not in fields_of(encode_message(message(group_id="g"), CONTENT).payload)
 
 
 @pytest.mark.parametrize("delay", [0, 900])
 def test_a_delay_goes_with_its_message(delay: int) -> None:
-    assert encode_message(message(delay_seconds=delay), STANDARD).payload["DelaySeconds"] == delay
+    assert fields_of(encode_message(message(delay_seconds=delay), STANDARD).payload)["DelaySeconds"] == delay
 
 
 def test_a_message_changed_after_put_is_sent_as_it_was() -> None:
     attributes: dict[str, Any] = {"k": "x"}
-    payload = encode_message(message(attributes=attributes), STANDARD).payload
+    payload = fields_of(encode_message(message(attributes=attributes), STANDARD).payload)
     attributes["k"] = "y"
     assert payload["MessageAttributes"] == {"k": {"DataType": "String", "StringValue": "x"}}
 
@@ -233,11 +233,11 @@ def test_any_message_is_refused_at_put_or_taken_by_the_exact_rules_and_counted_a
         encoded = encode_message(record, queue)
     except InvalidRecord:
         return
-    sent = rules.read_sent(wire_form(encoded.payload))
+    sent = rules.read_sent(wire_form(fields_of(encoded.payload)))
     assert rules.find_entry_error(sent, queue.max_message_bytes, is_fifo=queue.is_fifo) is None
     if queue.is_fifo:
         rules.check_fifo(sent, is_content_based=queue.makes_deduplication_ids, is_batch=True)
     parts = [record.body.encode()]
-    for name, value in encoded.payload.get("MessageAttributes", {}).items():
+    for name, value in fields_of(encoded.payload).get("MessageAttributes", {}).items():
         parts += [name.encode(), *(part if isinstance(part, bytes) else part.encode() for part in value.values())]
     assert encoded.size == sent.size == len(b"".join(parts))
