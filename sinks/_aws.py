@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
@@ -28,12 +28,14 @@ from botocore.exceptions import (
     NoRegionError,
     PartialCredentialsError,
 )
+from botocore.httpsession import create_urllib3_context
 
 from sinkwell.core import Adaptive, ConfigError, Policy, Rejected, Retry
 
 from ._aws_verdicts import Meaning, classify, meaning_of, short, without_secrets, words_of
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
     from contextlib import AsyncExitStack
 
@@ -60,6 +62,9 @@ class AiobotocoreSession(Protocol):
 
 AwsSession = AioboSession | AiobotocoreSession
 
+Transport = Literal["auto", "direct", "client"]
+"""How batches are sent: straight from their payloads, through the client, or the first of these that is exact."""
+
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class AwsSettings:
@@ -70,12 +75,14 @@ class AwsSettings:
         endpoint_url: another endpoint than AWS's own: https, or http on this machine.
         region_name: `None` for the session's own.
         allow_http: take http for any host; credentials are signed and never sent, payloads are readable on the way.
+        transport: how batches are sent: see `_aws_transport`.
     """
 
     session: AwsSession | None = None
     endpoint_url: str | None = None
     region_name: str | None = None
     allow_http: bool = False
+    transport: Transport = "auto"
 
 
 async def open_client(stack: AsyncExitStack, service: str, settings: AwsSettings, policy: Policy) -> object:
@@ -181,6 +188,15 @@ class _StraightSession(AIOHTTPSession):
     It hands large bodies on as a stream: otherwise aiohttp warns of them, which is an error where warnings are. And it
     checks the checksum that DynamoDB gives its answers, which botocore leaves to its own retries, and those are off.
     """
+
+    # What `_aws_fit` knows it by.
+    is_straight = True
+
+    def _get_ssl_context(self) -> ssl.SSLContext:
+        # botocore leaves host names to urllib3, which is not here: any trusted certificate would do for any host.
+        context: ssl.SSLContext = create_urllib3_context()
+        context.check_hostname = True
+        return context
 
     async def send(self, request: Any) -> Any:  # the stubs name the types of another library
         body = request.body
