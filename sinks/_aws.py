@@ -10,7 +10,6 @@ import io
 import ipaddress
 import re
 import socket
-import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from botocore.httpsession import create_urllib3_context
 
 from sinkwell.core import Adaptive, ConfigError, Policy, Rejected, Retry
 
+from ._aws_answer import is_intact
 from ._aws_verdicts import Meaning, classify, meaning_of, short, without_secrets, words_of
 
 if TYPE_CHECKING:
@@ -203,8 +203,7 @@ class _StraightSession(AIOHTTPSession):
         if isinstance(body, str | bytes) and len(body) > _LARGE_BYTES:
             request.body = io.BytesIO(body.encode() if isinstance(body, str) else body)
         response: Any = await super().send(request)
-        checksum = response.headers.get("x-amz-crc32")
-        if checksum is not None and checksum != str(zlib.crc32(await response.content)):
+        if not is_intact(response.headers, await response.content):
             raise aiohttp.ClientPayloadError("the answer's checksum is not that of its body")
         return response
 

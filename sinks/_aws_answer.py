@@ -6,7 +6,11 @@ Before: a connection's bytes. After: the answer, once it is whole.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+import zlib
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _MOST_HEAD_BYTES = 32 * 1024
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: [^\r\n]*)?\Z")
@@ -36,6 +40,12 @@ class Answer(NamedTuple):
     headers: dict[str, str]
     body: bytes
     keeps_open: bool
+
+
+def is_intact(headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether a body has the checksum that DynamoDB gives its answers; one that is not told proves nothing."""
+    checksum = headers.get("x-amz-crc32")
+    return checksum is None or checksum == str(zlib.crc32(body))
 
 
 class AnswerReader:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import re
 import time
-import zlib
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -20,9 +20,11 @@ from botocore.exceptions import ClientError, ConnectionClosedError, NoCredential
 from botocore.parsers import create_parser
 from pydantic_core import from_json
 
-from ._aws_fit import NotDirectError, check_client, endpoint_for, keepalive_of, tls_of
+from ._aws_answer import is_intact
+from ._aws_fit import NotDirectError, check_client, endpoint_for, is_query, keepalive_of, tls_of
 from ._aws_signature import Credentials, Signer
 from ._aws_wire import Address, Pool
+from ._aws_xml import read_entries, without_document_type
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -48,6 +50,7 @@ class Direct:
     def __init__(self, client: Any, operation: str, policy: Policy) -> None:
         self._client = client
         self._operation = client.meta.service_model.operation_model(operation)
+        self._read = partial(read_entries, operation) if is_query(client) else _read_json
         self._policy = policy
         self._credentials: Any = client._request_signer._credentials  # noqa: SLF001 - see DESIGN.md, "The direct way"
         self._frozen: object = None
@@ -88,12 +91,12 @@ class Direct:
         return direct
 
     async def call(self, place: Hashable, parameters: Mapping[str, object], body: bytes) -> object:
-        """Send a request and return its answer, read as JSON; `{}` if it isn't any, as botocore does.
+        """Send a request and return its answer; `{}` if it should be JSON and isn't any, as botocore does.
 
         Args:
             place: requests with equal ones have the same endpoint.
             parameters: of the request, without its records, for botocore's endpoint rules.
-            body: the request's JSON.
+            body: the request's JSON, or its form.
 
         Raises:
             NotDirectError: this request must go through the client; nothing was sent.
@@ -103,15 +106,11 @@ class Direct:
         credentials = await self._current_credentials()
         way = self._endpoints.get(place) or await self._way_for(place, parameters)
         answer = await way.pool.send(self._request(way, credentials, body), max(_LEAST_LIMIT_BYTES, _ECHO * len(body)))
-        checksum = answer.headers.get("x-amz-crc32")
-        if checksum is not None and checksum != str(zlib.crc32(answer.body)):
+        if not is_intact(answer.headers, answer.body):
             raise ConnectionClosedError(endpoint_url=way.path, error="the checksum is not that of the body")
         if answer.status >= _FIRST_ERROR:
             raise self._error(answer)
-        try:
-            return cast("object", from_json(answer.body))
-        except ValueError:
-            return {}
+        return self._read(answer.body)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -176,7 +175,7 @@ class Direct:
         response = {
             "status_code": answer.status,
             "headers": answer.headers,
-            "body": answer.body,
+            "body": without_document_type(answer.body),
             "context": {"operation_name": self._operation.name},
         }
         parsed = parser.parse(response, self._operation.output_shape)
@@ -226,6 +225,13 @@ class _Way(NamedTuple):
         return cls(
             pool, Signer(endpoint.region, endpoint.service), path, start, signed, signed.index(("x-amz-date", ""))
         )
+
+
+def _read_json(body: bytes) -> object:
+    try:
+        return cast("object", from_json(body))
+    except ValueError:
+        return {}
 
 
 def _trace() -> str:

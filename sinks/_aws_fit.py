@@ -88,7 +88,7 @@ def check_client(client: Any, operation: str) -> None:
         NotDirectError: there is something.
     """
     model = client.meta.service_model
-    if model.resolved_protocol != "json" or not model.metadata.get("targetPrefix"):
+    if not is_query(client) and (model.resolved_protocol != "json" or not model.metadata.get("targetPrefix")):
         raise NotDirectError(f"the service's protocol is {model.resolved_protocol}")
     if getattr(client._endpoint.http_session, "is_straight", False) is not True:
         raise NotDirectError("the HTTP session is not the standard one: a default Config must be an AioConfig")
@@ -120,14 +120,7 @@ async def endpoint_for(client: Any, operation: Any, parameters: Mapping[str, obj
     if parts.query or not _PLAIN_PATH.fullmatch(parts.path) or not _PLAIN_TEXT.fullmatch(url):
         raise NotDirectError("the endpoint's URL is not a plain one")
     signing = context.get("signing", {})
-    model = client.meta.service_model
-    headers = {
-        "content-type": f"application/x-amz-json-{model.metadata['jsonVersion']}",
-        "x-amz-target": f"{model.metadata['targetPrefix']}.{operation.name}",
-    }
-    if model.is_query_compatible:
-        headers["x-amzn-query-mode"] = "true"
-    headers |= {name.lower(): str(value) for name, value in more.items()}
+    headers = _headers_of(client, operation) | {name.lower(): str(value) for name, value in more.items()}
     agent = client._user_agent_creator.to_string()
     if not all(_PLAIN_TEXT.fullmatch(text) for text in (agent, *headers, *headers.values())):
         raise NotDirectError("a header is not plain text")
@@ -138,6 +131,23 @@ async def endpoint_for(client: Any, operation: Any, parameters: Mapping[str, obj
         [*headers.items()],
         agent,
     )
+
+
+def is_query(client: Any) -> bool:
+    """Whether the service takes forms and answers in XML, the way of AWS's older services."""
+    is_one: bool = client.meta.service_model.resolved_protocol == "query"
+    return is_one
+
+
+def _headers_of(client: Any, operation: Any) -> dict[str, str]:
+    if is_query(client):
+        return {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
+    model = client.meta.service_model
+    headers = {
+        "content-type": f"application/x-amz-json-{model.metadata['jsonVersion']}",
+        "x-amz-target": f"{model.metadata['targetPrefix']}.{operation.name}",
+    }
+    return headers | {"x-amzn-query-mode": "true"} if model.is_query_compatible else headers
 
 
 def tls_of(client: Any, url: str) -> ssl.SSLContext | None:

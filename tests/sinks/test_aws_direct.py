@@ -125,10 +125,11 @@ def test_a_dynamodb_body_is_the_one_that_botocore_makes_to_the_byte(items: list[
     table = Table("orders", (KeyAttribute("id", "S", 2048),))
     writes = [encode_put(Put(item | {"id": "k"}), table, "refuse").payload for item in items]
     model = ServiceModel(Loader().load_service_model("dynamodb", "service-2")).operation_model("BatchWriteItem")
-    asked = {"RequestItems": {"orders": [write.request for write in writes]}}
-    assert (
-        request_body({"orders": writes}, counts_capacity=False) == SERIALIZER.serialize_to_request(asked, model)["body"]
-    )
+    asked: dict[str, Any] = {"RequestItems": {"orders": [write.request for write in writes]}}
+    for counts in (False, True):
+        asked |= {"ReturnConsumedCapacity": "TOTAL"} if counts else {}
+        body = SERIALIZER.serialize_to_request(asked, model)["body"]
+        assert request_body({"orders": writes}, counts_capacity=counts) == body
 
 
 async def test_a_request_has_the_headers_that_the_client_sends(aws: AwsEndpoint, session: Any) -> None:
