@@ -1,4 +1,4 @@
-"""A server that answers like SQS and DynamoDB as fast as Python can: every record is taken, nothing is kept.
+"""A server that answers like SQS, DynamoDB and SNS as fast as Python can: every record is taken, nothing is kept.
 
 In a process and on a core of its own, so that only the clients are measured.
 `_fast_aws.py CORE DIGEST` prints its port.
@@ -15,7 +15,18 @@ from typing import cast
 import uvloop
 
 _ENTRY = re.compile(rb'"Id":\s*"(\d+)"')
+_MEMBER = re.compile(rb"\.Id=(\d+)&")
 _TAKEN = b'{"Id":"%b","MessageId":"5fea7756-0ea4-451a-a703-a558b933e274","MD5OfMessageBody":"%b"}'
+_TOPIC_ATTRIBUTES = (
+    b"<GetTopicAttributesResponse><GetTopicAttributesResult><Attributes><entry><key>Owner</key><value>1</value></entry>"
+    b"</Attributes></GetTopicAttributesResult></GetTopicAttributesResponse>"
+)
+_PUBLISHED = b"<member><MessageId>5fea7756-0ea4-451a-a703-a558b933e274</MessageId><Id>%b</Id></member>"
+_PUBLISH = (
+    b'<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/">\n  <PublishBatchResult><Failed/>'
+    b"<Successful>%b</Successful></PublishBatchResult><ResponseMetadata><RequestId>774a4f1b-5bd1-5a2f-9b7a-12a7f6a1c0de"
+    b"</RequestId></ResponseMetadata></PublishBatchResponse>"
+)
 _ANSWER = (
     b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: 774a4f1b-5bd1-5a2f-9b7a-12a7f6a1c0de\r\n"
     b"Date: Sat, 21 Nov 2026 12:00:00 GMT\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: %d\r\n\r\n%b"
@@ -52,6 +63,10 @@ class Connection(asyncio.Protocol):
 
 
 def answer_to(head: bytes, body: bytes) -> bytes:
+    if body.startswith(b"Action=PublishBatch&"):
+        return _PUBLISH % b"".join([_PUBLISHED % entry for entry in _MEMBER.findall(body)])
+    if body.startswith(b"Action="):
+        return _TOPIC_ATTRIBUTES
     target = head.partition(b"\r\nx-amz-target:")[2].partition(b"\r\n")[0]
     if target.endswith(b".batchwriteitem"):
         return b'{"UnprocessedItems":{}}'

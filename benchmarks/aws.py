@@ -1,4 +1,4 @@
-"""SQS and DynamoDB: `put`, one record at a time, against aioboto3's own batch calls, which get full batches ready made.
+"""SQS, DynamoDB and SNS: `put`, a record at a time, against aioboto3's own batch calls, given full batches.
 
 One process pinned to one core; the server, which takes everything at once, is pinned to another. Same concurrency.
 """
@@ -23,6 +23,7 @@ from aiobotocore.config import AioConfig
 
 from sinkwell.core import Policy
 from sinkwell.sinks.dynamodb import DynamoDBSink
+from sinkwell.sinks.sns import SnsSink
 from sinkwell.sinks.sqs import SqsSink
 
 if TYPE_CHECKING:
@@ -31,17 +32,35 @@ if TYPE_CHECKING:
 CONCURRENCY = 8
 ROUNDS = 5
 SESSION = aioboto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name="us-east-1")
+TOPIC = "arn:aws:sns:us-east-1:123456789012:orders"
 BODY = '{"order": 4711, "customer": "c-17", "status": "paid", "note": "' + "x" * 140 + '"}'
 
 
 def item(number: int) -> dict[str, object]:
-    return {"id": f"order-{number}", "customer": "c-17", "total": Decimal("9.99"), "count": number, "note": "x" * 120}
+    return {
+        "id": f"order-{number}",
+        "customer": "c-17",
+        "created": "2026-11-21T12:00:00Z",
+        "status": "paid",
+        "total": Decimal("9.99"),
+        "count": number,
+        "is_gift": False,
+        "note": "x" * 120,
+    }
 
 
 def typed(number: int) -> dict[str, object]:
-    note = {"S": "x" * 120}
-    values = {"id": {"S": f"order-{number}"}, "customer": {"S": "c-17"}, "total": {"N": "9.99"}}
-    return {"PutRequest": {"Item": values | {"count": {"N": str(number)}, "note": note}}}
+    values: dict[str, object] = {
+        "id": {"S": f"order-{number}"},
+        "customer": {"S": "c-17"},
+        "created": {"S": "2026-11-21T12:00:00Z"},
+        "status": {"S": "paid"},
+        "total": {"N": "9.99"},
+        "count": {"N": str(number)},
+        "is_gift": {"BOOL": False},
+        "note": {"S": "x" * 120},
+    }
+    return {"PutRequest": {"Item": values}}
 
 
 class Runs:
@@ -77,7 +96,7 @@ async def in_full_batches(call: Callable[[int], Awaitable[object]], count: int) 
     await asyncio.gather(*[worker() for _ in range(CONCURRENCY)])
 
 
-async def open_all(stack: AsyncExitStack, url: str) -> tuple[SqsSink, DynamoDBSink, Any, Any, Any]:
+async def open_all(stack: AsyncExitStack, url: str) -> Any:
     policy = Policy(concurrency=CONCURRENCY)
     options: Any = {"session": SESSION, "endpoint_url": url, "policy": policy, "transport": "direct"}
     config = AioConfig(max_pool_connections=CONCURRENCY)
@@ -85,9 +104,11 @@ async def open_all(stack: AsyncExitStack, url: str) -> tuple[SqsSink, DynamoDBSi
     return (
         await stack.enter_async_context(SqsSink(f"{url}/1/orders", **options)),
         await stack.enter_async_context(DynamoDBSink("orders", **options)),
+        await stack.enter_async_context(SnsSink(TOPIC, **options)),
         await stack.enter_async_context(SESSION.client("sqs", endpoint_url=url, config=config)),
         await stack.enter_async_context(SESSION.client("dynamodb", endpoint_url=url, config=config)),
         await resource.Table("orders"),
+        await stack.enter_async_context(SESSION.client("sns", endpoint_url=url, config=config)),
     )
 
 
@@ -129,13 +150,17 @@ def server(core: int) -> Iterator[str]:
 def measure(report: Report, url: str, records: int, rounds: int) -> None:
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        sqs_sink, dynamodb_sink, sqs, dynamodb, table = runner.run(open_all(stack, url))
+        sqs_sink, dynamodb_sink, sns_sink, sqs, dynamodb, table, sns = runner.run(open_all(stack, url))
         entries = [{"Id": str(index), "MessageBody": BODY} for index in range(10)]
+        messages = [{"Id": str(index), "Message": BODY} for index in range(10)]
         items = [item(number) for number in range(records)]
         batches = [[typed(number) for number in range(start, start + 25)] for start in range(0, records, 25)]
 
         def send(_: int) -> Any:
             return sqs.send_message_batch(QueueUrl=f"{url}/1/orders", Entries=entries)
+
+        def publish(_: int) -> Any:
+            return sns.publish_batch(TopicArn=TOPIC, PublishBatchRequestEntries=messages)
 
         def write(place: int) -> Any:
             return dynamodb.batch_write_item(RequestItems={"orders": batches[place]})
@@ -150,15 +175,20 @@ def measure(report: Report, url: str, records: int, rounds: int) -> None:
             "aioboto3 batch_write_item": lambda: in_full_batches(write, records // 25),
             "aioboto3 Table.batch_writer": lambda: batch_writer(table, items),
         }
-        compare(report, "DynamoDB, 5 attributes", Runs(runner, records), works, target=5.0, rounds=rounds)
-        for sink in (sqs_sink, dynamodb_sink):
+        compare(report, "DynamoDB, 8 attributes", Runs(runner, records), works, target=5.0, rounds=rounds)
+        works = {
+            "SnsSink.put": lambda: through_put(sns_sink, [BODY] * records),
+            "aioboto3 publish_batch": lambda: in_full_batches(publish, records // 10),
+        }
+        compare(report, "SNS, 200 bytes", Runs(runner, records), works, target=4.0, rounds=rounds)
+        for sink in (sqs_sink, dynamodb_sink, sns_sink):
             assert sink.stats().delivered == records * (rounds + 1), "every record has its receipt"
         runner.run(stack.aclose())
 
 
 def main() -> None:
     quick = is_quick(__doc__)
-    report = Report("aws", f"SQS and DynamoDB, one core, concurrency {CONCURRENCY}", is_quick=quick)
+    report = Report("aws", f"SQS, DynamoDB and SNS, one core, concurrency {CONCURRENCY}", is_quick=quick)
     ours, theirs = sorted(os.sched_getaffinity(0))[:2]
     with server(theirs) as url:
         os.sched_setaffinity(0, {ours})
