@@ -31,9 +31,10 @@ Floats = Literal["refuse", "decimal"]
 MAX_LEVELS = 32
 MAX_NAME_BYTES = 65_535
 _LONGEST_SHOWN = 60
-# Names of attributes that were checked: as text, as they stand in JSON, and their size. Never more than so many.
+# Names of attributes that were checked: as text, as they stand in JSON before any value, before text and before a
+# number, and their size. Never more than so many.
 _MOST_NAMES = 1_000
-_NAMES: dict[object, tuple[str, str, int]] = {}
+_NAMES: dict[object, tuple[str, str, str, str, int]] = {}
 
 
 @final
@@ -44,12 +45,14 @@ class ItemEncoder:
         counted: the bytes that DynamoDB counts for the item: its names and values as they are stored.
     """
 
-    __slots__ = ("_floats", "_name", "counted")
+    __slots__ = ("_floats", "_has_odd_names", "_name", "counted")
 
     def __init__(self, floats: Floats) -> None:
         self._floats = floats
         # The top-level attribute that is being encoded: the only part of a path that messages show.
         self._name = ""
+        # Whether a name is of a subclass of `str`, by which a dict can hold the same text twice.
+        self._has_odd_names = False
         self.counted = 0
 
     def encode(self, item: Mapping[object, object]) -> AttributeMap:
@@ -65,8 +68,8 @@ class ItemEncoder:
             attributes[checked] = self._value(value, 1)
         return attributes
 
-    def encode_json(self, item: Mapping[object, object]) -> tuple[AttributeMap, bytes]:
-        """Return the item in the typed form, and as it stands in a request: to the byte as botocore writes it.
+    def encode_json(self, item: Mapping[object, object], wanted: Collection[str]) -> tuple[AttributeMap, str]:
+        """Return the item's JSON, to the byte as botocore writes it, and at least the wanted attributes typed.
 
         What most attributes are, plain text and numbers, is done here in place: a call for each part of each attribute
         would take three times as long as all the rest of a record's way.
@@ -75,36 +78,45 @@ class ItemEncoder:
             InvalidRecord: DynamoDB would refuse it, and the whole request with it.
         """
         attributes: AttributeMap = {}
+        # Each is `"name": {"S": "value"` without the brace that closes it, which stands between them.
         parts: list[str] = []
+        counted = 0
         for name, value in item.items():
-            known = _NAMES.get(name)
-            if known is None:
-                known = self._learnt(name)
-            text, start, size = known
-            self.counted += size
+            text, start, start_text, start_number, size = _NAMES.get(name) or self._learnt(name)
+            counted += size
             kind = type(value)
             if isinstance(value, str) and kind is str and value.isascii():
-                self.counted += len(value)
-                attributes[text] = {"S": value}
-                parts.append(f'{start}{{"S": {encode_basestring_ascii(value)}}}')
-            elif kind is int or kind is Decimal:
-                self._name = text
+                counted += len(value)
+                parts.append(start_text + encode_basestring_ascii(value))
+                if text in wanted:
+                    attributes[text] = {"S": value}
+                continue
+            self._name = text
+            if kind is int or kind is Decimal:
                 number = self._number(cast("Decimal", value))
-                attributes[text] = {"N": number}
-                parts.append(f'{start}{{"N": "{number}"}}')
+                parts.append(f'{start_number}{number}"')
+                if text in wanted:
+                    attributes[text] = {"N": number}
+            elif kind is bool and text not in wanted:
+                counted += 1
+                parts.append(start + ('{"BOOL": true' if value else '{"BOOL": false'))
             else:
-                self._name = text
                 attributes[text] = typed = self._value(value, 1)
-                parts.append(start + _ENCODER.encode(typed))
-        return attributes, f"{{{', '.join(parts)}}}".encode("ascii")
+                parts.append(start + _ENCODER.encode(typed)[:-1])
+        self.counted += counted
+        if self._has_odd_names and len({str.__str__(cast("str", name)) for name in item}) < len(item):
+            raise InvalidRecord("two names of attributes are the same text: one is of a type of its own, as an enum's")
+        return attributes, f"{{{'}, '.join(parts)}}}}}" if parts else "{}"
 
-    def _learnt(self, name: object) -> tuple[str, str, int]:
+    def _learnt(self, name: object) -> tuple[str, str, str, str, int]:
         """Check a name of an attribute; those that are met again and again are kept."""
+        self._has_odd_names |= type(name) is not str
         self._name = name if isinstance(name, str) else ""
         before = self.counted
         text = self._checked_name(name)
         size, self.counted = self.counted - before, before
-        known = (text, f"{encode_basestring_ascii(text)}: ", size)
+        start = f"{encode_basestring_ascii(text)}: "
+        known = (text, start, f'{start}{{"S": ', f'{start}{{"N": "', size)
         if len(_NAMES) < _MOST_NAMES and size <= _LONGEST_SHOWN:
             _NAMES[text] = known
         return known

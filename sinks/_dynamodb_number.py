@@ -54,7 +54,12 @@ def number_of_decimal(value: Decimal) -> tuple[str, int]:
         NotANumberError: it is NaN or infinite, out of range, or has more than 38 significant digits.
     """
     # Its own text, which is always exact, is far cheaper to have than its digits one by one.
-    text, _, power = str(value).upper().partition("E")  # in some decimal contexts it is an "e"
+    text = str(value)
+    whole, _, fraction = text.partition(".")
+    # The usual amount of money: no sign, no exponent, no zero at either end.
+    if whole.isdigit() and fraction.isdigit() and whole[0] != "0" != fraction[-1] and len(text) <= MAX_DIGITS:
+        return text, (len(text) + len(fraction) % 2) // 2 + 1
+    text, _, power = text.upper().partition("E")  # in some decimal contexts it is an "e"
     if not value.is_finite():
         raise NotANumberError("is NaN or infinite, which DynamoDB has no number for")
     whole, _, fraction = text.lstrip("-").partition(".")

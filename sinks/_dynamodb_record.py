@@ -91,16 +91,20 @@ def encode_item(record: Mapping[object, object], table: Table, floats: Floats) -
         InvalidRecord: DynamoDB would refuse it, and the whole request it is in.
     """
     encoder = ItemEncoder(floats)
-    item, body = encoder.encode_json(record)
+    item, text = encoder.encode_json(record, table.key_names)
     if encoder.counted > MAX_ITEM_BYTES:
         raise RecordTooLarge(
             f"an item of {encoder.counted:,} bytes is above the {MAX_ITEM_BYTES:,} that DynamoDB takes (names count "
             "as well): split it, or store it elsewhere and keep where"
         )
     key = table.key_of(item)
-    table.check_indexes(item)
-    write = Write(table.name, "PutRequest", b'{"PutRequest": {"Item": %b}}' % body)
-    return Encoded(write, _wire(write), key, units=-(-encoder.counted // UNIT_BYTES))
+    if table.index_keys:
+        table.check_indexes(item)
+    body = f'{{"PutRequest": {{"Item": {text}}}}}'.encode("ascii")
+    name = table.name
+    # A request names each table once; the name is counted for each write.
+    size = len(body) + _AROUND_TABLE + len(name)
+    return Encoded(Write(name, "PutRequest", body), size, key, units=-(-encoder.counted // UNIT_BYTES))
 
 
 def encode_delete(delete: Delete, table: Table, floats: Floats) -> Encoded:
@@ -110,13 +114,14 @@ def encode_delete(delete: Delete, table: Table, floats: Floats) -> Encoded:
         InvalidRecord: DynamoDB would refuse it, and the whole request it is in.
     """
     encoder = ItemEncoder(floats)
-    attributes, body = encoder.encode_json(_mapping(delete.key, "Delete.key"))
+    given = _mapping(delete.key, "Delete.key")
+    attributes, text = encoder.encode_json(given, table.key_names)
     key = table.key_of(attributes)
-    if len(attributes) > len(table.key):
+    if len(given) > len(table.key):
         names = " and ".join(repr(attribute.name) for attribute in table.key)
         raise InvalidRecord(f"a key of {table} is made of {names}, and of nothing else")
-    write = Write(table.name, "DeleteRequest", b'{"DeleteRequest": {"Key": %b}}' % body)
-    return Encoded(write, _wire(write), key)
+    body = f'{{"DeleteRequest": {{"Key": {text}}}}}'.encode("ascii")
+    return Encoded(Write(table.name, "DeleteRequest", body), len(body) + _AROUND_TABLE + len(table.name), key)
 
 
 def _mapping(value: object, what: str) -> Mapping[object, object]:
@@ -124,11 +129,6 @@ def _mapping(value: object, what: str) -> Mapping[object, object]:
     if not isinstance(value, Mapping):
         raise InvalidRecord(f"{what} must be a dict, not {type(value).__name__}")
     return cast("Mapping[object, object]", value)
-
-
-def _wire(write: Write) -> int:
-    """Bytes in a request. The table's name is counted for each write, though a request names each table once."""
-    return len(write.body) + _AROUND_TABLE + len(write.table)
 
 
 def request_body(request: Mapping[str, Sequence[Write]], *, counts_capacity: bool) -> bytes:
