@@ -97,10 +97,17 @@ async def open_client(stack: AsyncExitStack, service: str, settings: AwsSettings
     given = {"region_name": settings.region_name, "endpoint_url": settings.endpoint_url, "config": _config(policy)}
     try:
         client = await stack.enter_async_context(make(service, **given))
+    except TypeError as error:
+        if "http_session_cls" not in str(error):
+            raise
+        raise ConfigError("the session's default client Config must be aiobotocore's AioConfig") from None
     except NoRegionError:
         raise ConfigError("no AWS region: pass region_name= or set AWS_DEFAULT_REGION") from None
     except (BotoCoreError, ValueError) as error:
         raise ConfigError(f"no {service} client can be made: {short(error)}") from without_secrets(error)
+    connections = getattr(getattr(client, "_endpoint", None), "http_session", None)
+    if connections is not None and not getattr(connections, "is_straight", False):
+        raise ConfigError("the session makes its connections in a way of its own, which may follow redirects")
     # What the client will really use: AWS_ENDPOINT_URL and the shared config file have a say as well.
     endpoint = cast("_HasMeta", client).meta.endpoint_url
     await refuse_metadata_addresses(check_endpoint(endpoint, allow_http=settings.allow_http))
@@ -233,7 +240,7 @@ def _factory(session: AwsSession | None) -> MakesClient:
 
 def _config(policy: Policy) -> AioConfig:
     concurrency = policy.concurrency
-    return AioConfig(
+    config = AioConfig(
         http_session_cls=_StraightSession,
         # One call, one request: the client's own loops re-send after timeouts, unseen, and wait up to 25 s.
         retries={"total_max_attempts": 1, "mode": "standard"},
@@ -244,6 +251,10 @@ def _config(policy: Policy) -> AioConfig:
         # botocore would check the values once more, at a tenth of the call's cost; the sinks do it record by record.
         parameter_validation=False,
     )
+    # Where a session has a default Config, aiobotocore merges the two and keeps of ours what stands here. It forgets
+    # the class of the HTTP session, and with it who refuses redirects and checks host names.
+    cast("Any", config)._user_provided_options["http_session_cls"] = _StraightSession  # noqa: SLF001 - see above
+    return config
 
 
 def _config_error(error: ClientError, meaning: Meaning, sentence: str) -> ConfigError:

@@ -18,6 +18,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore import UNSIGNED, auth
 from botocore.awsrequest import AWSRequest
+from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
@@ -25,7 +26,7 @@ from botocore.serialize import create_serializer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sinkwell.core import ConfigError, Policy
+from sinkwell.core import ConfigError, DeliveryError, Outcome, Policy
 from sinkwell.sinks._aws_answer import AnswerReader, UnreadableError
 from sinkwell.sinks._aws_fit import NotDirectError, check_client, endpoint_for
 from sinkwell.sinks._aws_signature import Credentials, Signer
@@ -35,7 +36,7 @@ from sinkwell.sinks._sqs_destination import _body as sqs_body
 from sinkwell.sinks._sqs_message import Queue, encode_message
 from sinkwell.sinks.dynamodb import DynamoDBSink
 from sinkwell.sinks.sqs import SqsMessage, SqsSink
-from sinkwell.sinks.testing import AwsEndpoint, Hang, Refuse
+from sinkwell.sinks.testing import AwsEndpoint, Hang, Redirect, Refuse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -199,8 +200,8 @@ def configured(**options: Any) -> Any:
         (lambda: handled("before-send.sqs"), "an event handler is registered"),
         (lambda: handled("before-call.sqs.SendMessageBatch"), "an event handler is registered"),
         (lambda: handled("choose-signer.sqs"), "an event handler is registered"),
-        # aiobotocore drops the sink's HTTP session when it merges two configurations.
-        (lambda: configured(signature_version=UNSIGNED), "the HTTP session is not the standard one"),
+        (lambda: configured(signature_version=UNSIGNED), "the signature version is none, not v4"),
+        (lambda: configured(connector_args={"use_dns_cache": False}), "connector_args are set"),
     ],
 )
 async def test_what_only_the_client_does_is_left_to_it_and_said(
@@ -219,6 +220,29 @@ async def test_what_only_the_client_does_is_left_to_it_and_said(
     assert reason in sink.transport
     assert reason in caplog.text
     await sink.close()
+
+
+@pytest.mark.parametrize("transport", ["direct", "client"])
+async def test_a_redirect_is_not_followed_whatever_the_sessions_default_config(
+    aws: AwsEndpoint, transport: Any
+) -> None:
+    # aiobotocore forgets the sink's HTTP session when it merges two configurations.
+    session = configured(tcp_keepalive=True)
+    options: Any = {"session": session, "endpoint_url": aws.url, "region_name": "us-east-1", "transport": transport}
+    async with SqsSink(aws.sqs.create_queue("orders"), policy=Policy(on_unknown="fail"), **options) as sink:
+        aws.plan.next("SendMessageBatch", Redirect())
+        with pytest.raises(DeliveryError) as failed:
+            await sink.put("a")
+        assert failed.value.outcome is Outcome.UNKNOWN
+        assert (await sink.put("b")).attempts == 1
+
+
+async def test_a_default_config_that_aiobotocore_can_not_merge_is_refused(aws: AwsEndpoint) -> None:
+    session = configured()
+    session.set_default_client_config(Config(tcp_keepalive=True))
+    with pytest.raises(ConfigError, match="AioConfig"):
+        async with SqsSink(f"{aws.url}/1/orders", session=session, endpoint_url=aws.url, region_name="us-east-1"):
+            pass
 
 
 async def test_another_signature_is_left_to_the_client(aws: AwsEndpoint, session: Any) -> None:
