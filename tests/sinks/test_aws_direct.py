@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
-import json
 import logging
-import ssl
-import subprocess
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -16,36 +12,20 @@ import aioboto3
 import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from botocore import UNSIGNED, auth
-from botocore.awsrequest import AWSRequest
+from botocore import UNSIGNED
 from botocore.config import Config
-from botocore.credentials import ReadOnlyCredentials
-from botocore.loaders import Loader
-from botocore.model import ServiceModel
-from botocore.serialize import create_serializer
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sinkwell.core import ConfigError, DeliveryError, Outcome, Policy
-from sinkwell.sinks._aws_answer import AnswerReader, UnreadableError
 from sinkwell.sinks._aws_fit import NotDirectError, check_client, endpoint_for
-from sinkwell.sinks._aws_signature import Credentials, Signer
-from sinkwell.sinks._dynamodb_record import Put, encode_put, request_body
-from sinkwell.sinks._dynamodb_table import KeyAttribute, Table
-from sinkwell.sinks._sqs_destination import _body as sqs_body
-from sinkwell.sinks._sqs_message import Queue, encode_message
+from sinkwell.sinks._aws_signature import Credentials
 from sinkwell.sinks.dynamodb import DynamoDBSink
-from sinkwell.sinks.sqs import SqsMessage, SqsSink
+from sinkwell.sinks.sqs import SqsSink
 from sinkwell.sinks.testing import AwsEndpoint, Hang, Redirect, Refuse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
-SERIALIZER = create_serializer("json")
 KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
-WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40)
-AT = dt.datetime(2026, 11, 21, 12, 0, 1)  # noqa: DTZ001 - botocore's own form of it
 
 
 @pytest.fixture
@@ -57,80 +37,6 @@ async def aws() -> AsyncIterator[AwsEndpoint]:
 @pytest.fixture
 def session() -> aioboto3.Session:
     return aioboto3.Session(**KEYS, region_name="us-east-1")
-
-
-@settings(deadline=None)
-@given(WORDS, WORDS, st.none() | WORDS, st.binary(max_size=200), st.sampled_from(["/", "/base", "/a/b~c/"]))
-def test_a_signature_is_the_one_that_botocore_makes(
-    access: str, secret: str, token: str | None, body: bytes, path: str
-) -> None:
-    headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": "AmazonSQS.SendMessageBatch"}
-    request = AWSRequest("POST", f"https://sqs.eu-west-1.amazonaws.com{path}", dict(headers), body)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(auth, "get_current_datetime", lambda: AT)
-        auth.SigV4Auth(ReadOnlyCredentials(access, secret, token), "sqs", "eu-west-1").add_auth(request)
-    ours = headers | {"host": "sqs.eu-west-1.amazonaws.com", "x-amz-date": "20261121T120001Z"}
-    ours |= {"x-amz-security-token": token} if token else {}
-    signer = Signer("eu-west-1", "sqs")
-    for _ in range(2):  # with the key just made, and with the one that was kept
-        made = signer.authorization(
-            Credentials(access, secret, token), "20261121T120001Z", path, sorted(ours.items()), body
-        )
-        assert made == request.headers["Authorization"]
-
-
-def test_the_kept_key_is_of_its_day_and_its_secret_only() -> None:
-    signer = Signer("eu-west-1", "sqs")
-    made = [
-        signer.authorization(Credentials("a", secret, None), at, "/", [("host", "h")], b"")
-        for secret, at in (("s", "20261121T235959Z"), ("s", "20261122T000000Z"), ("t", "20261122T000000Z"))
-    ]
-    assert len({one.rpartition("=")[2] for one in made}) == 3
-
-
-BODIES = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from('"\\\n\té😀'), min_size=1).filter(
-    lambda text: not set(text) & {"\ufffe", "\uffff"}
-)
-MESSAGES = st.builds(
-    SqsMessage, BODIES, st.none() | st.dictionaries(st.sampled_from("abc"), BODIES | st.binary(min_size=1))
-)
-
-
-def serialized(service: str, operation: str, parameters: dict[str, Any]) -> Any:
-    model = ServiceModel(Loader().load_service_model(service, "service-2")).operation_model(operation)
-    return json.loads(SERIALIZER.serialize_to_request(parameters, model)["body"])
-
-
-@settings(deadline=None)
-@given(st.lists(MESSAGES, min_size=1, max_size=10))
-def test_an_sqs_body_is_the_one_that_botocore_makes(messages: list[SqsMessage]) -> None:
-    queue = Queue.read("https://sqs.eu-west-1.amazonaws.com/1/örders", {})
-    payloads = [encode_message(message, queue).payload for message in messages]
-    entries = [{"Id": str(place), **payload.fields} for place, payload in enumerate(payloads)]
-    theirs = serialized("sqs", "SendMessageBatch", {"QueueUrl": queue.url, "Entries": entries})
-    assert json.loads(sqs_body(queue.url, payloads)) == theirs
-    assert [entry["MessageBody"] for entry in theirs["Entries"]] == [message.body for message in messages]
-
-
-VALUES = st.recursive(
-    st.text(st.characters(exclude_categories=["Cs"])) | st.integers(-(10**20), 10**20) | st.binary() | st.booleans()
-    | st.none() | st.sets(st.binary(), min_size=1, max_size=3) | st.sets(st.integers(-99, 99), min_size=1, max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["B", "BS", "é"]), inner, max_size=3),
-    max_leaves=6,
-)  # fmt: skip
-
-
-@settings(deadline=None)
-@given(st.lists(st.dictionaries(st.sampled_from(["B", "S", "é", "x"]), VALUES), min_size=1, max_size=4))
-def test_a_dynamodb_body_is_the_one_that_botocore_makes_to_the_byte(items: list[dict[str, Any]]) -> None:
-    table = Table("orders", (KeyAttribute("id", "S", 2048),))
-    writes = [encode_put(Put(item | {"id": "k"}), table, "refuse").payload for item in items]
-    model = ServiceModel(Loader().load_service_model("dynamodb", "service-2")).operation_model("BatchWriteItem")
-    asked: dict[str, Any] = {"RequestItems": {"orders": [write.request for write in writes]}}
-    for counts in (False, True):
-        asked |= {"ReturnConsumedCapacity": "TOTAL"} if counts else {}
-        body = SERIALIZER.serialize_to_request(asked, model)["body"]
-        assert request_body({"orders": writes}, counts_capacity=counts) == body
 
 
 async def test_a_request_has_the_headers_that_the_client_sends(aws: AwsEndpoint, session: Any) -> None:
@@ -313,112 +219,6 @@ async def test_a_clock_that_is_wrong_is_set_by_the_servers(aws: AwsEndpoint, ses
         assert direct._now().startswith("20991121T")
         aws.plan.next("SendMessageBatch", Refuse("RequestTimeTooSkewed", status=403))
         assert (await sink.put("a")).attempts == 2
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    key, made = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"]
-    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(made)]
-    subprocess.run(command, check=True, capture_output=True)
-    return key, made
-
-
-async def tls_server(key: Path, certificate: Path, seen: list[bytes]) -> asyncio.Server:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        seen.append(head)
-        body = b'{"Attributes": {"QueueArn": "a"}, "Successful": [{"Id": "0", "MessageId": "m"}]}'
-        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
-        writer.close()
-
-    return await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
-
-
-async def test_the_users_own_authority_is_trusted_for_its_hosts_only(
-    certificate: tuple[Path, Path], session: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate[1]))
-    seen: list[bytes] = []
-    server = await tls_server(*certificate, seen)
-    port = server.sockets[0].getsockname()[1]
-    for transport in ("direct", "client"):
-        url = f"https://localhost:{port}"
-        async with SqsSink(f"{url}/1/q", session=session, endpoint_url=url, transport=transport) as sink:
-            assert (await sink.put("a")).message_id == "m"
-        url = f"https://127.0.0.1:{port}"  # for which the certificate is not
-        with pytest.raises(ConfigError, match="certificate"):
-            async with SqsSink(f"{url}/1/q", session=session, endpoint_url=url, transport=transport):
-                pass
-    server.close()
-    assert len([head for head in seen if b"SendMessageBatch" in head]) == 2
-
-
-def read(data: bytes, most: int = 1000) -> Any:
-    """Read an answer whole, and the same byte by byte: both must come to the same."""
-    results = []
-    for pieces in ([data], [data[place : place + 1] for place in range(len(data))]):
-        reader, answer = AnswerReader(most), None
-        try:
-            for piece in pieces:
-                answer = answer or reader.feed(piece)
-            results.append(answer or reader.ended())
-        except UnreadableError:
-            results.append("unreadable")
-    assert results[0] == results[1]
-    return results[0]
-
-
-@pytest.mark.parametrize(
-    ("data", "body"),
-    [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", b"{}"),
-        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", b"{}"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;x=y\r\n}\r\n0\r\n\r\n", b"{}"),
-        (b"HTTP/1.1 503 Gone\r\n\r\nsorry", b"sorry"),
-        (b"HTTP/1.1 204 None\r\n\r\n", b""),
-    ],
-)
-def test_an_answer_is_read_however_it_comes(data: bytes, body: bytes) -> None:
-    assert read(data).body == body
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"HTTP/2 200\r\n\r\n",
-        b"hello\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
-        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n",
-        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
-        b"HTTP/1.1 101 Switching\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1001,
-        b"HTTP/1.1 200 OK\r\nx: " + b"x" * 40_000,
-    ],
-)
-def test_an_answer_that_is_not_plain_http_or_too_large_is_not_read(data: bytes) -> None:
-    assert read(data) == "unreadable"
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
-        b"HTTP/1.1 200 OK\r\n",
-        b"",
-    ],
-)
-def test_an_answer_cut_short_is_none(data: bytes) -> None:
-    assert read(data) is None
 
 
 async def test_close_with_a_request_on_the_way_leaves_no_task_and_no_connection(aws: AwsEndpoint, session: Any) -> None:
