@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import _functions_async_batcher
+import _functions_redis
 from _report import Report, is_quick
 
 # Modules with `add_to(report)`, in the order of the tables.
-TABLES = (_functions_async_batcher,)
+TABLES = (_functions_async_batcher, _functions_redis)
 
 
 def main() -> None:

@@ -161,6 +161,31 @@ def from_json(base: str, element: str | None) -> Convert | None:
     return convert
 
 
+def from_arrow(base: str, element: str | None) -> Convert | None:
+    """Give what converts a value of a Parquet or Arrow file that is not null; `None` if it goes as it is.
+
+    Text is read as in a CSV's cell. Everything else has a type of its own, and the sink checks it.
+    """
+    of_text = from_text(base, element)
+    of_list = None if element is None else _from_json_list(element)
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, str) and of_text is not None:
+            return of_text(value)
+        if of_list is not None and isinstance(value, list):
+            return of_list(value)
+        return _uuid_of_bytes(value) if base == "uuid" and isinstance(value, bytes) else value  # pyright: ignore[reportUnknownVariableType] - of anything
+
+    return None if of_text is None else convert
+
+
+def _uuid_of_bytes(value: bytes) -> UUID:
+    try:
+        return UUID(bytes=value)
+    except ValueError:
+        raise ValueError("is not the 16 bytes of a UUID") from None
+
+
 def _to_json(value: Any) -> str:
     return json.dumps(value, default=float, ensure_ascii=False)
 

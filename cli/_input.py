@@ -17,6 +17,8 @@ from typing import IO, TYPE_CHECKING, Final
 
 from sinkwell.core import ConfigError
 
+from ._lines import LineSplitter
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
@@ -61,6 +63,10 @@ class Input:
     def bytes_read(self) -> int:
         """Bytes taken from the disk so far, packed as they are."""
         return self._read_bytes
+
+    def splitter(self) -> LineSplitter:
+        """Give what cuts the blocks into lines."""
+        return LineSplitter()
 
     async def blocks(self) -> AsyncIterator[bytes]:
         """Give the content block by block until it ends or `stop` is called.

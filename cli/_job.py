@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 
 from sinkwell.core import ConfigError, SinkStats
 
+from ._arrow_rows import ArrowReader
 from ._csv import CsvReader
 from ._input import Input
 from ._letters import Letters
@@ -26,14 +27,20 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from ._arrow import ArrowInput
     from ._sinks import Feed, SinkKind
 
-Format = Literal["ndjson", "csv"]
+    TextReader = CsvReader | NdjsonReader
+
+Format = Literal["ndjson", "csv", "parquet", "arrow"]
 _SUFFIXES: Final[Mapping[str, tuple[Format, str]]] = {
     ".ndjson": ("ndjson", ""),
     ".jsonl": ("ndjson", ""),
     ".csv": ("csv", ","),
     ".tsv": ("csv", "\t"),
+    ".parquet": ("parquet", ""),
+    ".arrow": ("arrow", ""),
+    ".feather": ("arrow", ""),
 }
 
 
@@ -76,8 +83,7 @@ class Job:
             ImportError: the sink's client is not installed.
         """
         kind = kind_of(self.sink, self.options, flag_of)
-        reader = self._reader(exact=kind.is_exact)
-        source = Input(self.path)
+        source, reader = self._open(kind)
         try:
             letters = Letters(self.dead_letters)
             try:
@@ -87,14 +93,30 @@ class Job:
         finally:
             source.close()
 
-    async def _run(self, pipe: Pipe, kind: SinkKind, reader: CsvReader | NdjsonReader, errors: Console) -> Summary:
+    def _open(self, kind: SinkKind) -> tuple[Input, TextReader] | tuple[ArrowInput, ArrowReader]:
+        """Open the file; what reads columns has its reader from it."""
+        chosen = self._format()
+        if chosen not in ("parquet", "arrow"):
+            reader = self._reader(chosen, exact=kind.is_exact)
+            return Input(self.path), reader
+        if not kind.takes_columns:
+            raise ConfigError(f"{chosen} can be read for --sink postgres alone")
+        from ._arrow import ArrowInput
+
+        source = ArrowInput(self.path, chosen)
+        return source, source.reader
+
+    async def _run(self, pipe: Pipe, kind: SinkKind, reader: TextReader | ArrowReader, errors: Console) -> Summary:
         loop = asyncio.get_running_loop()
         began = loop.time()
         stats = SinkStats()
         with _Signals(pipe) as signals:
             try:
                 # A pipe may not give its first line for long: there, a wrong sink is told at once, where that can be.
-                looks_first = kind.needs_columns or isinstance(reader, CsvReader) or pipe.source.is_replayable
+                is_text = not isinstance(reader, ArrowReader)
+                looks_first = is_text and (
+                    kind.needs_columns or isinstance(reader, CsvReader) or pipe.source.is_replayable
+                )
                 first = await pipe.first_record() if looks_first else None
                 setup = Setup(
                     options=self.options, env_file=self.env_file, reader=reader, first=first, nulls=self._nulls
@@ -122,16 +144,23 @@ class Job:
     def _nulls(self) -> frozenset[str]:
         return frozenset(("", *self.nulls))
 
-    def _reader(self, *, exact: bool) -> CsvReader | NdjsonReader:
-        known = _SUFFIXES.get(Path(self.path.removesuffix(".gz")).suffix)
+    def _suffix(self) -> tuple[Format, str] | None:
         if self.path == "-":
-            known = ("ndjson", "")
+            return ("ndjson", "")
+        return _SUFFIXES.get(Path(self.path.removesuffix(".gz")).suffix)
+
+    def _format(self) -> Format:
+        known = self._suffix()
         chosen = self.format or (known[0] if known else None)
         if chosen is None:
             suffixes = ", ".join(_SUFFIXES)
             raise ConfigError(
                 f"the name of {self.path} does not tell its format ({suffixes}, .gz after it): use --format"
             )
+        return chosen
+
+    def _reader(self, chosen: Format, *, exact: bool) -> TextReader:
+        known = self._suffix()
         if chosen == "ndjson":
             return NdjsonReader(exact=exact)
         delimiter = self.delimiter or (known[1] if known else "") or ","

@@ -12,17 +12,17 @@ from ._ndjson import is_object
 
 if TYPE_CHECKING:
     from ._lines import Line
-    from ._ndjson import NdjsonReader
+    from ._sources import Reader
 
 
-def body_of(reader: CsvReader | NdjsonReader, line: Line) -> str:
+def body_of(reader: Reader, line: Line) -> str:
     """Give a JSON line as it is, and a CSV row as a JSON object of its cells."""
     if isinstance(reader, CsvReader):
         return json.dumps(reader.named(line.value), ensure_ascii=False, separators=(",", ":"))
     return line.text
 
 
-def field_of(reader: CsvReader | NdjsonReader, line: Line, name: str | None) -> str | None:
+def field_of(reader: Reader, line: Line, name: str | None) -> str | None:
     """Give a field's value as text; `None` if no field is named.
 
     Raises:

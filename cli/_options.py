@@ -15,7 +15,9 @@ _SNS: Final = "Amazon SNS (--sink sns)"
 _FIFO: Final = "FIFO queues and topics (--sink sqs, sns)"
 _DYNAMODB: Final = "Amazon DynamoDB (--sink dynamodb)"
 _AWS: Final = "Amazon (--sink sqs, sns, dynamodb)"
+_KAFKA: Final = "Apache Kafka (--sink kafka)"
 _POSTGRES: Final = "PostgreSQL (--sink postgres)"
+_RABBITMQ: Final = "RabbitMQ (--sink rabbitmq)"
 _POLICY: Final = "Policy (env: SINKWELL_<SINK>_ and the name, as SINKWELL_SQS_LINGER)"
 
 
@@ -24,6 +26,8 @@ class Format(StrEnum):
 
     ndjson = "ndjson"
     csv = "csv"
+    parquet = "parquet"
+    arrow = "arrow"
 
 
 def _variable(name: str) -> str:
@@ -32,7 +36,9 @@ def _variable(name: str) -> str:
 
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="The file to read, gzipped or not; - for standard input.")]
-SinkName = Annotated[str, typer.Option("--sink", metavar="sqs|sns|dynamodb|postgres", help="Where the records go.")]
+SinkName = Annotated[
+    str, typer.Option("--sink", metavar="sqs|sns|dynamodb|kafka|rabbitmq|postgres", help="Where the records go.")
+]
 
 FormatOption = Annotated[
     Format | None,
@@ -128,6 +134,27 @@ TableName = Annotated[
     ),
 ]
 
+BootstrapServers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT,…",
+        help="Some of the brokers; they tell the others." + _variable("KAFKA_BOOTSTRAP_SERVERS"),
+        rich_help_panel=_KAFKA,
+    ),
+]
+Topic = Annotated[
+    str | None,
+    typer.Option(help="The topic. It must be there." + _variable("KAFKA_TOPIC"), rich_help_panel=_KAFKA),
+]
+KeyField = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIELD",
+        help="The field whose value is a record's key. Default: records have none.",
+        rich_help_panel=_KAFKA,
+    ),
+]
+
 Dsn = Annotated[
     str | None,
     typer.Option(
@@ -149,6 +176,31 @@ Columns = Annotated[
         "record's keys." + _variable("POSTGRES_COLUMNS"),
         rich_help_panel=_POSTGRES,
     ),
+]
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI",
+        help="amqps://user:password@host/vhost; with a password, better in the environment or .env."
+        + _variable("RABBITMQ_URL"),
+        rich_help_panel=_RABBITMQ,
+    ),
+]
+Exchange = Annotated[
+    str | None,
+    typer.Option(
+        help="Default: the one where a routing key is a queue's name." + _variable("RABBITMQ_EXCHANGE"),
+        rich_help_panel=_RABBITMQ,
+    ),
+]
+RoutingKey = Annotated[
+    str | None,
+    typer.Option(help="Of every message." + _variable("RABBITMQ_ROUTING_KEY"), rich_help_panel=_RABBITMQ),
+]
+RoutingKeyField = Annotated[
+    str | None,
+    typer.Option(metavar="FIELD", help="The field whose value is a message's routing key.", rich_help_panel=_RABBITMQ),
 ]
 
 MaxRecords = Annotated[

@@ -15,17 +15,16 @@ from sinkwell.core import ConfigError, InvalidRecord, SinkClosed, SinkwellError
 from ._csv import CsvReader
 from ._input import InputBroken
 from ._letters import Letter
-from ._lines import BadLine, Line, LineSplitter
+from ._lines import BadLine, Line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from sinkwell.core import CloseReport, SinkStats
 
-    from ._input import Input
     from ._letters import Letters
-    from ._ndjson import NdjsonReader
     from ._sinks import Feed
+    from ._sources import Reader, Source
 
 _MOST_BAD_AT_FIRST: Final = 1_000
 
@@ -40,7 +39,7 @@ class Pipe:
         stopped: why it ended before the input did: a sentence, or `None`.
     """
 
-    def __init__(self, source: Input, reader: CsvReader | NdjsonReader, letters: Letters, *, grace: float) -> None:
+    def __init__(self, source: Source, reader: Reader, letters: Letters, *, grace: float) -> None:
         self.source = source
         self.letters = letters
         self.read = 0
@@ -49,7 +48,7 @@ class Pipe:
         self.stopped: str | None = None
         self._reader = reader
         self._grace = grace
-        self._splitter = LineSplitter()
+        self._splitter = source.splitter()
         self._batches = self._read_batches()
         # Lines that were read to learn what the input is like.
         self._head: list[Line | BadLine] = []
@@ -110,6 +109,7 @@ class Pipe:
                 self.stopped = str(broken)
             if self._closing is not None:
                 await self._closing
+        assert not self._pending, "every record that was put has had its outcome"
         return sink.stats()
 
     def stats(self) -> SinkStats | None:

@@ -9,7 +9,8 @@ from pydantic_settings import NoDecode
 from sinkwell.core import ConfigError, InvalidRecord
 from sinkwell.sinks.postgres import PostgresSettings, PostgresSink
 
-from ._cells import Convert, from_json, from_text
+from ._arrow_rows import ArrowReader
+from ._cells import Convert, from_arrow, from_json, from_text
 from ._csv import CsvReader
 from ._ndjson import is_object
 
@@ -40,6 +41,11 @@ class PostgresFeed:
             missing = [name for name in self._names if name not in (setup.reader.header or [])]
             if missing:
                 raise ConfigError(f"the CSV's header has no column {', '.join(map(repr, missing))}")
+        if isinstance(setup.reader, ArrowReader):
+            missing = [name for name in self._names if name not in setup.reader.header]
+            if missing:
+                raise ConfigError(f"the file has no column {', '.join(map(repr, missing))}")
+            setup.reader.choose(self._names)
         self.name = f"table {settings.table}"
         self.sink = PostgresSink(
             settings.dsn, settings.table, self._names, policy=settings.policy(), **settings.options()
@@ -54,6 +60,9 @@ class PostgresFeed:
             converts = [from_text(column.base, column.element) or str for column in columns]
             self._cells = [*zip(places, converts, strict=True)]
             return self._row_of_cells
+        if isinstance(self._reader, ArrowReader):
+            self._converts = [from_arrow(column.base, column.element) or _same for column in columns]
+            return self._row_of_values
         self._values = [
             (name, from_json(column.base, column.element) or _same)
             for name, column in zip(self._names, columns, strict=True)
@@ -67,6 +76,13 @@ class PostgresFeed:
         except (ValueError, OverflowError):
             given = (None if cells[at] in nulls else cells[at] for at, _ in self._cells)
             raise self._refusal(zip(given, (convert for _, convert in self._cells), strict=True)) from None
+
+    def _row_of_values(self, line: Line) -> tuple[Any, ...]:
+        found = [*zip(line.value, self._converts, strict=True)]
+        try:
+            return tuple([None if value is None else convert(value) for value, convert in found])
+        except (ValueError, OverflowError):
+            raise self._refusal(found) from None
 
     def _row_of_object(self, line: Line) -> tuple[Any, ...]:
         values = line.value
@@ -101,6 +117,8 @@ def _same(value: Any) -> Any:
 def _columns_of(setup: Setup) -> tuple[str, ...]:
     if isinstance(setup.reader, CsvReader):
         return tuple(setup.reader.header or [])
+    if isinstance(setup.reader, ArrowReader):
+        return tuple(setup.reader.header)
     if is_object(setup.first) and setup.first:
         return tuple(setup.first)
     raise ConfigError("the first record is not a JSON object that names columns: name them with --columns")

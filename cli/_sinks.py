@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from sinkwell.core import Sink
 
+    from ._arrow_rows import ArrowReader
     from ._csv import CsvReader
     from ._lines import Line
     from ._ndjson import NdjsonReader
@@ -32,7 +33,7 @@ class Setup:
 
     options: Mapping[str, object]
     env_file: Path | None
-    reader: CsvReader | NdjsonReader
+    reader: CsvReader | NdjsonReader | ArrowReader
     first: Any
     nulls: frozenset[str]
 
@@ -72,6 +73,7 @@ class SinkKind:
         feed: makes the feed; imports the sink's client only then.
         needs_columns: whether it wants to see a first record before it can be made.
         is_exact: whether JSON's numbers must keep every digit.
+        takes_columns: whether its feed takes rows of Parquet and Arrow files.
     """
 
     title: str
@@ -79,6 +81,7 @@ class SinkKind:
     feed: Callable[[Setup], Feed]
     needs_columns: bool = False
     is_exact: bool = False
+    takes_columns: bool = False
 
 
 def _sqs(setup: Setup) -> Feed:
@@ -105,6 +108,18 @@ def _postgres(setup: Setup) -> Feed:
     return PostgresFeed(setup)
 
 
+def _kafka(setup: Setup) -> Feed:
+    from ._kafka_feed import KafkaFeed
+
+    return KafkaFeed(setup)
+
+
+def _rabbitmq(setup: Setup) -> Feed:
+    from ._rabbitmq_feed import RabbitMQFeed
+
+    return RabbitMQFeed(setup)
+
+
 SINKS: Final[Mapping[str, SinkKind]] = {
     "sqs": SinkKind(
         "Amazon SQS",
@@ -119,9 +134,16 @@ SINKS: Final[Mapping[str, SinkKind]] = {
     "dynamodb": SinkKind(
         "Amazon DynamoDB", frozenset({"table_name", "endpoint_url", "region_name"}), _dynamodb, is_exact=True
     ),
+    "kafka": SinkKind("Apache Kafka", frozenset({"bootstrap_servers", "topic", "key_field"}), _kafka),
     "postgres": SinkKind(
-        "PostgreSQL", frozenset({"dsn", "table", "columns"}), _postgres, needs_columns=True, is_exact=True
+        "PostgreSQL",
+        frozenset({"dsn", "table", "columns"}),
+        _postgres,
+        needs_columns=True,
+        is_exact=True,
+        takes_columns=True,
     ),
+    "rabbitmq": SinkKind("RabbitMQ", frozenset({"url", "exchange", "routing_key", "routing_key_field"}), _rabbitmq),
 }
 
 

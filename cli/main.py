@@ -31,6 +31,10 @@ A CSV into the columns that its header names; what does not fit is put aside:
   sinkwell pipe flights.csv.gz --sink postgres --table flights \\
     --null NA --dead-letters dead.ndjson
 
+A Parquet file of any size, by the columns of the same names:
+
+  sinkwell pipe flights.parquet --sink postgres --table flights
+
 JSON lines from another program into a queue, at most 500 a second:
 
   journalctl -f -o json | sinkwell pipe - --sink sqs \\
@@ -49,7 +53,7 @@ there than has an option here, as SINKWELL_POSTGRES_BACKOFF_CAP: docs/pipe.md.
 [bold]Exit codes[/bold]
 
 0 all delivered   1 some were not   2 the setup is wrong, nothing was sent
-130 interrupted by Ctrl-C
+130 interrupted by Ctrl-C   143 by SIGTERM
 """
 
 
@@ -87,9 +91,16 @@ def pipe(  # noqa: PLR0917 - typer calls it by name
     group_id_field: options.GroupIdField = None,
     deduplication_id_field: options.DeduplicationIdField = None,
     table_name: options.TableName = None,
+    bootstrap_servers: options.BootstrapServers = None,
+    topic: options.Topic = None,
+    key_field: options.KeyField = None,
     dsn: options.Dsn = None,
     table: options.Table = None,
     columns: options.Columns = None,
+    url: options.Url = None,
+    exchange: options.Exchange = None,
+    routing_key: options.RoutingKey = None,
+    routing_key_field: options.RoutingKeyField = None,
     max_records: options.MaxRecords = None,
     max_bytes: options.MaxBytes = None,
     concurrency: options.Concurrency = None,
@@ -104,9 +115,9 @@ def pipe(  # noqa: PLR0917 - typer calls it by name
 ) -> None:
     """Deliver every record of a file, or of another program's output, and account for each line.
 
-    NDJSON or CSV with a header, gzipped or not, of any size: it is read no faster than it is delivered. A line that is
-    no record, or a record that the provider refuses, becomes a dead letter and harms no other. The end is a table, and
-    an exit code that can be relied on.
+    NDJSON or CSV with a header, gzipped or not, and for PostgreSQL Parquet and Arrow, of any size: it is read no faster
+    than it is delivered. A line that is no record, or a record that the provider refuses, becomes a dead letter and
+    harms no other. The end is a table, and an exit code that can be relied on.
     """
     settings = {name: value for name, value in locals().items() if name in _SETTINGS and value is not None}
     job = Job(
@@ -126,7 +137,8 @@ def pipe(  # noqa: PLR0917 - typer calls it by name
 
 _SETTINGS = frozenset({
     *("queue_url", "topic_arn", "endpoint_url", "region_name", "group_id_field", "deduplication_id_field"),
-    *("table_name", "dsn", "table", "columns"),
+    *("table_name", "dsn", "table", "columns", "bootstrap_servers", "topic", "key_field"),
+    *("url", "exchange", "routing_key", "routing_key_field"),
     *("max_records", "max_bytes", "concurrency", "linger", "rate_records", "rate_requests", "rate_units"),
     *("max_attempts", "attempt_timeout", "delivery_timeout", "on_unknown"),
 })  # fmt: skip

@@ -98,7 +98,8 @@ class _Feed:
         room = max(1, min(_FED_AT_ONCE, self._most - len(self.window), budget.max_records - budget.records))
         room_bytes = 0 if budget.waiting else budget.max_bytes - budget.bytes
         until = clock() + _LONGEST_BLOCK
-        while room > 0 and clock() <= until:
+        # The clock is looked at last: a record of an async source comes alone, and would not come again.
+        while True:
             wanted = len(entries) + min(room, _BETWEEN_LOOKS)
             for record in islice(source, wanted - len(entries)):
                 try:
@@ -117,7 +118,8 @@ class _Feed:
             if len(entries) < wanted:
                 return False
             room -= _BETWEEN_LOOKS
-        return True
+            if room <= 0 or clock() > until:
+                return True
 
     async def _put(self, block: _Block) -> None:
         """Put the block into the window: its plain entries at once, the others one by one."""

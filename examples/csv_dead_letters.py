@@ -2,7 +2,8 @@
 
 Lines with the same number are the same product: the last one counts, also when the file is loaded again.
 
-Run it with SINKWELL_POSTGRES_DSN set; without, it starts a PostgreSQL of its own from this repository's test servers.
+Run it: `python -m examples.csv_dead_letters`. It takes the server that SINKWELL_POSTGRES_DSN names; without,
+it starts a PostgreSQL of its own from this repository's test servers.
 """
 
 import asyncio

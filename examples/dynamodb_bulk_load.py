@@ -1,6 +1,7 @@
 """A bulk load into a provisioned DynamoDB table, at a rate in write units that stays under the table's capacity.
 
-Run it: 2,000 items of different sizes go into a local table of 800 units a second, of which the load takes nine tenths;
+Run it: `python -m examples.dynamodb_bulk_load`.
+2,000 items of different sizes go into a local table of 800 units a second, of which the load takes nine tenths;
 so whoever else writes to the table is not throttled, and the load isn't either.
 """
 

@@ -1,6 +1,7 @@
 """A FastAPI service with an audit log: no request is answered before its row is committed, and each knows its id.
 
-Run it with SINKWELL_POSTGRES_DSN set; without, it starts a PostgreSQL of its own from this repository's test servers.
+Run it: `python -m examples.fastapi_audit_log`. It takes the server that SINKWELL_POSTGRES_DSN names; without,
+it starts a PostgreSQL of its own from this repository's test servers.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """A FastAPI service that answers when an order's event is safely in SQS: each request puts one, Sinkwell makes batches.
 
 Serve it with `SINKWELL_SQS_QUEUE_URL=https://... uvicorn examples.fastapi_sqs:app`.
-Run it: three hundred orders are posted to the app at once, with a local SQS behind it that loses entries.
+Run it: `python -m examples.fastapi_sqs`.
+Three hundred orders are posted to the app at once, with a local SQS behind it that loses entries.
 """
 
 import asyncio

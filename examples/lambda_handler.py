@@ -6,7 +6,8 @@ wait as long, and be lost if the process is not thawed. So nothing may be left w
 until everything accepted has its outcome, and lets it leave without linger.
 
 Set SINKWELL_SQS_DELIVERY_TIMEOUT below the function's own timeout: then every record has its outcome in time.
-Run it: three invocations on a loop that stands still between them, with a local SQS that loses entries.
+Run it: `python -m examples.lambda_handler`.
+Three invocations on a loop that stands still between them, with a local SQS that loses entries.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """A service that publishes an event for each order, one `put` at a time; Sinkwell makes the batches.
 
-Run it: a hundred requests come at once, to a local SQS that throttles one call in five and loses entries.
+Run it: `python -m examples.orders_service`.
+A hundred requests come at once, to a local SQS that throttles one call in five and loses entries.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """A model behind a service: each request asks for one prediction, the model is called with lists.
 
-Run it: three hundred requests, first one at a time as such a service does without batches, then through `@batched`.
+Run it: `python -m examples.predict`.
+Three hundred requests, first one at a time as such a service does without batches, then through `@batched`.
 """
 
 import asyncio

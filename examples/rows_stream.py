@@ -1,6 +1,7 @@
 """Rows from any source into PostgreSQL, in bounded memory; a bad one is named and hurts none of its neighbours.
 
-Run it with SINKWELL_POSTGRES_DSN set; without, it starts a PostgreSQL of its own from this repository's test servers.
+Run it: `python -m examples.rows_stream`. It takes the server that SINKWELL_POSTGRES_DSN names; without,
+it starts a PostgreSQL of its own from this repository's test servers.
 """
 
 import asyncio

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import ssl
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from ._extras import needs_extra
+from ._postgres_table import quote_ident
 
 with needs_extra("postgres"):
     import asyncpg
@@ -27,6 +29,18 @@ if TYPE_CHECKING:
 # Closed after so long without use, before a firewall forgets it in silence.
 _IDLE_SECONDS: Final = 300.0
 _LOOPBACK: Final = frozenset({"", "localhost", "127.0.0.1", "::1"})
+_DEFAULT_PORT: Final = 5432
+# Another host may do better than one that is away, starting up, or no primary.
+_NEXT_PLACE: Final = (
+    OSError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.TargetServerAttributeNotMatched,
+)
+_NO_STATEMENTS: Final[dict[str, Any]] = {"statement_cache_size": 0}
+_IS_PREPARED: Final = """
+SELECT name FROM pg_catalog.pg_prepared_statements WHERE statement LIKE '%does sinkwell keep this?%' LIMIT 1
+"""
 _HAS_PORT: Final = re.compile(r"(?:^[^\[:/]*|\]):[^:]*$")
 
 
@@ -63,6 +77,26 @@ class Dsn:
             return "dsn has a port that is no number: percent-encode the special characters of its password"
         return None
 
+    def places(self) -> list[tuple[str, int | None]]:
+        """Return each host with its port, if that is told."""
+        places = self._places()
+        ports = (self._said("port", "PGPORT") or "").split(",")
+        if len(ports) != len(places):
+            ports = ports[:1] * len(places)
+        beside = [place.rpartition(":")[2] if _HAS_PORT.search(place) else "" for place in places]
+        told = (one or other for one, other in zip(beside, ports, strict=True))
+        return [
+            (_host_of(place), int(port) if port.isdigit() else None) for place, port in zip(places, told, strict=True)
+        ]
+
+    def has(self, name: str, variable: str) -> bool:
+        """Tell whether the URI, or libpq's variable, sets something."""
+        return self._said(name, variable) is not None
+
+    def _said(self, name: str, variable: str) -> str | None:
+        said = parse_qs(urlsplit(self._uri).query).get(name)
+        return said[-1] if said else os.environ.get(variable) or None
+
     def _places(self) -> list[str]:
         """Return each `host:port`, as the URI or libpq's variable tells them; an empty one is a unix socket."""
         parts = urlsplit(self._uri)
@@ -70,18 +104,32 @@ class Dsn:
         return (named or os.environ.get("PGHOST", "")).split(",")
 
     def tls(self) -> Tls:
-        """Choose TLS: (1) what the URI says, (2) none needed on this machine, (3) verified, host name included."""
-        query = parse_qs(urlsplit(self._uri).query)
-        if "sslmode" in query:
+        """Choose TLS: (1) what the URI or libpq's variable says, (2) none needed here, (3) verified, host included."""
+        mode, root = self._said("sslmode", "PGSSLMODE"), self._said("sslrootcert", "PGSSLROOTCERT")
+        if mode in ("verify-ca", "verify-full") and root in (None, "system"):
+            return self._verified(is_named=mode == "verify-full")
+        if mode is not None:
             return None
-        if "sslrootcert" in query:
+        if root not in (None, "system"):
             return "verify-full"
-        is_elsewhere = "service" in query or "PGSERVICE" in os.environ
-        if not is_elsewhere and all(
-            host in _LOOPBACK or host.startswith("/") for host in map(_host_of, self._places())
-        ):
+        is_elsewhere = self._said("service", "PGSERVICE") is not None
+        if root is None and not is_elsewhere and all(_is_here(host) for host in map(_host_of, self._places())):
             return None
-        return ssl.create_default_context()
+        return self._verified(is_named=True)
+
+    def _verified(self, *, is_named: bool) -> ssl.SSLContext:
+        """Trust the system's authorities; show the client's own certificate, if there is one."""
+        context = ssl.create_default_context()
+        context.check_hostname = is_named
+        certificate = self._said("sslcert", "PGSSLCERT")
+        if certificate is not None:
+            password = self._said("sslpassword", "PGSSLPASSWORD")
+            context.load_cert_chain(certificate, self._said("sslkey", "PGSSLKEY"), password)
+        return context
+
+
+def _is_here(host: str) -> bool:
+    return host in _LOOPBACK or host.startswith("/")
 
 
 def _host_of(place: str) -> str:
@@ -92,21 +140,104 @@ def _host_of(place: str) -> str:
     return place.partition(":")[0].replace("%2F", "/").replace("%2f", "/")
 
 
+class Route:
+    """The way to a server that takes writes: each host of the URI in turn, with its share of the time.
+
+    asyncpg (0.32) has one deadline for all hosts, so that one which never answers would hide the others, and asks no
+    other host where one is starting up.
+
+    Args:
+        dsn: which hosts.
+        timeout: seconds for all of them.
+        tls: overrides what the URI and the host ask for.
+    """
+
+    def __init__(self, dsn: Dsn, *, timeout: float, tls: Tls) -> None:
+        self._dsn = dsn
+        self._timeout = timeout
+        places = dsn.places()
+        # One place is left to asyncpg, which also knows service files.
+        self._places = places if len(places) > 1 else [None]
+        # The one that was right last.
+        self._first = 0
+        self._options: dict[str, Any] = {"ssl": dsn.tls() if tls is None else tls}
+        if not dsn.has("target_session_attrs", "PGTARGETSESSIONATTRS"):
+            self._options["target_session_attrs"] = "read-write"
+
+    async def connect(self, *_: object, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
+        """Connect to the first host that is the right one; a pool calls this for each of its connections."""
+        loop = asyncio.get_running_loop()
+        deadline, count = loop.time() + self._timeout, len(self._places)
+        for tried in range(count):
+            index = (self._first + tried) % count
+            share = max(0.0, deadline - loop.time()) / (count - tried)
+            try:
+                connection = await self._connect_to(self._places[index], share, options)
+            except _NEXT_PLACE:
+                if tried == count - 1:
+                    raise
+            else:
+                self._first = index
+                return connection
+        raise AssertionError
+
+    async def _connect_to(
+        self, place: tuple[str, int | None] | None, timeout: float, options: dict[str, Any]
+    ) -> asyncpg.Connection[asyncpg.Record]:
+        chosen: dict[str, Any] = {**options, **self._options, "timeout": timeout}
+        if place is not None:
+            chosen |= {"host": place[0] or None, "port": place[1] or _DEFAULT_PORT}
+        return await asyncpg.connect(self._dsn.reveal(), **chosen)
+
+    async def is_shared(self) -> bool:
+        """Tell whether a pooler such as PgBouncer stands before the server."""
+        connection = await self.connect(**_NO_STATEMENTS)
+        try:
+            return await is_shared(connection)
+        finally:
+            connection.terminate()
+
+
+async def is_shared(connection: Connection | asyncpg.Connection[asyncpg.Record]) -> bool:
+    """Tell whether the server's session is another than the one that greeted us: a pooler makes up the greeting.
+
+    Asked in the one way that prepares no statement, which would stay behind in a session that others use as well.
+    """
+    pid = connection.get_server_pid()
+    return await connection.execute(f"SELECT WHERE pg_catalog.pg_backend_pid() = {pid:d}") != "SELECT 1"
+
+
+async def keeps_statements(connection: Connection) -> bool:
+    """Tell whether the client prepares statements that a pooler might mix up with another client's."""
+    async with connection.transaction():
+        name = await connection.fetchval(_IS_PREPARED)
+        # PgBouncer 1.21 and later can keep clients' statements apart, under names of its own.
+        if name is None or str(name).startswith("PGBOUNCER_"):
+            return False
+        await connection.execute(f"DEALLOCATE {quote_ident(str(name))}")
+        return True
+
+
 async def _leave_as_it_is(_connection: object) -> None:
     """Spare asyncpg's reset, a round trip: we set nothing on a connection that the next batch could see."""
 
 
-async def open_pool(dsn: Dsn, *, size: int, timeout: float, tls: Tls) -> Pool:
-    """Return a pool that connects when it is first used."""
+async def open_pool(route: Route, *, size: int, is_shared: bool) -> Pool:
+    """Return a pool that connects when it is first used.
+
+    Args:
+        route: the way to the server.
+        size: the most connections.
+        is_shared: a pooler hands the server's sessions around: what one of them was taught, the next has not learned.
+    """
     return await asyncpg.create_pool(
-        dsn.reveal(),
+        connect=route.connect,
         min_size=0,  # with more, asyncpg reconnects in the background for as long as the server is away
         max_size=size,
         max_inactive_connection_lifetime=_IDLE_SECONDS,
         command_timeout=None,
-        timeout=timeout,
-        ssl=dsn.tls() if tls is None else tls,
         reset=_leave_as_it_is,
+        **(_NO_STATEMENTS if is_shared else {}),
     )
 
 

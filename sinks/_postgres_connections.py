@@ -6,15 +6,18 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from sinkwell.core import ConfigError
+
 from ._extras import needs_extra
-from ._postgres_connect import open_pool
-from ._postgres_fate import life_of
+from ._postgres_connect import Route, is_shared, keeps_statements, open_pool
+from ._postgres_fate import IDENTITY, Transaction, life_of
 
 with needs_extra("postgres"):
     import asyncpg
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine
+    from uuid import UUID
 
     from ._postgres_connect import Connection, Dsn, Pool, Tls
 
@@ -41,15 +44,31 @@ class Connections:
         self._size = most_in_flight + 1
         self._pool = given
         self._is_ours = given is None
+        # Whether a pooler hands the server's sessions around, a transaction each perhaps.
+        self._is_shared = False
         # By the process that serves it: which life of the server a connection began in. Left when it is lost.
         self._lives: dict[int, str] = {}
         # Connections on their way out; nothing else runs here between two writes.
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Make the pool, if it is ours; it connects when it is first used."""
+        """Make the pool, if it is ours; it connects when it is first used.
+
+        Raises:
+            ConfigError: the caller's pool can't be used through what stands before the server.
+        """
         if self._dsn is not None:
-            self._pool = await open_pool(self._dsn, size=self._size, timeout=self._timeout, tls=self._tls)
+            route = Route(self._dsn, timeout=self._timeout, tls=self._tls)
+            self._is_shared = await route.is_shared()
+            self._pool = await open_pool(route, size=self._size, is_shared=self._is_shared)
+            return
+        async with self.pool.acquire() as connection:
+            self._is_shared = await is_shared(connection)
+            if self._is_shared and await keeps_statements(connection):
+                raise ConfigError(
+                    "the pool reaches the server through a pooler (PgBouncer or the like), where prepared statements "
+                    "get mixed up: create it with statement_cache_size=0"
+                )
 
     @property
     def pool(self) -> Pool:
@@ -57,7 +76,18 @@ class Connections:
         assert self._pool is not None, "the core opens a destination before it writes"
         return self._pool
 
-    async def life(self, connection: Connection) -> str:
+    @property
+    def identity(self) -> str:
+        """What to ask inside a transaction, beside its number, to tell it from all others."""
+        return IDENTITY if self._is_shared else ""
+
+    async def transaction(self, connection: Connection, found: asyncpg.Record, batch: UUID | None) -> Transaction:
+        """Make the transaction's identity of what was found."""
+        if self._is_shared:
+            return Transaction(found["xid"], found["pid"], found["life"], batch)
+        return Transaction(found["xid"], connection.get_server_pid(), await self._life(connection), batch)
+
+    async def _life(self, connection: Connection) -> str:
         """Return the life of the server that it began in; asked once for each connection."""
         pid = connection.get_server_pid()
         life = self._lives.get(pid)

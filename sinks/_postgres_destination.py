@@ -56,7 +56,7 @@ LIMITS: Final = Limits(default_records=5_000, default_bytes=8 * 1024 * 1024, ret
 """PostgreSQL sets none; these suit it. What may be there already is not sent again: COPY would write it twice."""
 
 _OLDEST_SERVER: Final = 13  # pg_current_xact_id and pg_xact_status by 64-bit numbers
-_XID: Final = f"SELECT pg_catalog.pg_current_xact_id()::text AS xid, {SHAPE} AS shape"
+_XID: Final = f"SELECT pg_catalog.pg_current_xact_id()::text AS xid, {SHAPE} AS shape%s"
 V = TypeVar("V")
 
 
@@ -146,9 +146,10 @@ class PostgresDestination:
             ConfigError: the server, the table or a column is not there, or not for us.
         """
         try:
-            await self._connections.open()
-            async with asyncio.timeout(self._timeout), self._connections.pool.acquire() as connection:
-                await self._prepare(connection)
+            async with asyncio.timeout(self._timeout):
+                await self._connections.open()
+                async with self._connections.pool.acquire() as connection:
+                    await self._prepare(connection)
         except (
             asyncpg.PostgresError,
             asyncpg.InterfaceError,
@@ -221,17 +222,16 @@ class PostgresDestination:
     async def _transaction(self, connection: Connection, target: Target, reading: Reading) -> Transaction:
         """Return what identifies the transaction, if the columns still are what the rows were encoded for."""
         table = reading.table
+        question, asked = _XID % self._connections.identity, [str(table.name), target.shaping]
+        batch = None if self._ledger is None else uuid4()
         if self._ledger is None:
-            batch = None
-            found = await connection.fetchrow(_XID, str(table.name), target.shaping)
+            found = await connection.fetchrow(question, *asked)
         else:
-            batch = uuid4()
-            found = await connection.fetchrow(f"{self._ledger.entering} {_XID}", str(table.name), target.shaping, batch)
+            found = await connection.fetchrow(f"{self._ledger.entering} {question}", *asked, batch)
         assert found is not None
         if found["shape"] != table.shape:
             raise ShapeChanged(f"a column of {table.name} was changed while rows for it were on their way")
-        life = await self._connections.life(connection)
-        return Transaction(str(found["xid"]), connection.get_server_pid(), life, batch)
+        return await self._connections.transaction(connection, found, batch)
 
     async def _commit(
         self, connection: Connection, attempt: _Attempt, transaction: Transaction
@@ -281,6 +281,9 @@ class PostgresDestination:
                 self._connections.roll_back_soon(connection)
             else:
                 await self._connections.cut(connection)
+        if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            # A primary no more: what else is connected to it would only fail as well.
+            await self._connections.pool.expire_connections()
         if fault.kind == "row":
             if suspect is None and isinstance(error, asyncpg.PostgresError) and len(entries) >= FEWEST:
                 suspect = await self._search(attempt)

@@ -31,6 +31,8 @@ _PASSING: Final = ("08", "25", "40", "53", "55", "57", "58", "XX")
 _SETUP: Final = ("0A", "28", "3D", "3F", "42", "F0")
 # How a COPY fails as a whole when its encoding rests on a table that has changed since.
 _STALE: Final = frozenset({"08P01", "22P04"})
+# A prepared statement is not there, or another's: a pooler changed the session behind the connection.
+_MIXED_UP: Final = frozenset({"26000", "42P05"})
 # What the client's encoders raise for a value, before asyncpg's own kinds of error.
 _ENCODING: Final = (TypeError, ValueError, OverflowError, LookupError, AttributeError, ArithmeticError)
 
@@ -85,9 +87,12 @@ def fault_of(error: Exception, records: int, reached: int | None) -> Fault:
 
 def _of_server(error: asyncpg.PostgresError, records: int) -> Fault:
     state = error.sqlstate or "XX000"
-    if state in _STALE:
+    # With an end of the connection it is a pooler's word for a server that it lost.
+    if state in _STALE and not is_fatal(error):
         return Fault("stale", is_sound=False)
     group, line, is_sound = state[:2], copy_line(error, records), not is_fatal(error)
+    if state in _MIXED_UP:
+        return Fault("passing", is_sound=False)
     if group in _SETUP:
         return Fault("setup", is_sound=is_sound)
     if line is not None and group in ("22", "XX"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Final, Literal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # The caller of `write` waits meanwhile, perhaps beyond its own deadline.
 _SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = 0.02
+_MOST_SECONDS_OF_ONE: Final = 5.0
 # From then on, a backend that still holds the transaction is one that does not know its client is gone.
 _PATIENCE: Final = 5
 
@@ -31,8 +33,12 @@ WHERE pid = $1 AND backend_xid = $2::text::xid8::xid
 """
 
 # What a crash changes: the server forgets its statistics, and may give the numbers of transactions that it forgot
-# as well to new ones. A clean restart keeps both; a server that was promoted has its own.
-_LIFE: Final = "(SELECT stats_reset FROM pg_catalog.pg_stat_bgwriter)::text"
+# as well to new ones. A clean restart keeps both; a server that was promoted has its own, and another timeline even if
+# its statistics came with a copy of the other's files.
+_LIFE: Final = """((SELECT stats_reset FROM pg_catalog.pg_stat_bgwriter)::text
+    || ' ' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))"""
+IDENTITY: Final = f", pg_catalog.pg_backend_pid() AS pid, {_LIFE} AS life"
+"""To be asked inside the transaction where a pooler may put any session, of any life, behind one connection."""
 _STATUS: Final = f"SELECT pg_catalog.pg_xact_status($1::text::xid8) AS status, {_LIFE} AS life"
 
 Fate = Literal["committed", "aborted", "unknown"]
@@ -60,22 +66,39 @@ async def fate_of(
     pool: Pool, transaction: Transaction, ledger: LedgerTable | None = None, *, seconds: float | None = None
 ) -> Fate:
     """Ask on another connection, for a short while. Cancelled meanwhile, it can't tell."""
+    seconds = _SECONDS if seconds is None else seconds
     try:
-        async with asyncio.timeout(_SECONDS if seconds is None else seconds):
-            return await _ask(pool, transaction, ledger)
+        async with asyncio.timeout(seconds):
+            return await _ask(pool, transaction, ledger, min(seconds / 2, _MOST_SECONDS_OF_ONE))
     except (TimeoutError, asyncio.CancelledError):
         return "unknown"
 
 
-async def _ask(pool: Pool, transaction: Transaction, ledger: LedgerTable | None) -> Fate:
+async def _ask(pool: Pool, transaction: Transaction, ledger: LedgerTable | None, seconds_of_one: float) -> Fate:
     for asked in count(1):
         try:
-            async with pool.acquire() as connection:
-                fate = await _ask_once(connection, transaction, ledger)
-                if fate is None and asked == _PATIENCE:
-                    await connection.fetch(_END_IT, transaction.pid, transaction.xid)
+            connection = await pool.acquire()
         except Exception:  # noqa: BLE001 - the server may be on its way back
-            fate = None
+            await asyncio.sleep(_PAUSE_SECONDS)
+            continue
+        fate = None
+        try:
+            # One deadline for each: a connection whose server hangs must not use up the time for the others.
+            # And all of it of one server: a pooler may have found another one in between.
+            async with asyncio.timeout(seconds_of_one):
+                async with connection.transaction(isolation="read_committed", readonly=True):
+                    fate = await _ask_once(connection, transaction, ledger)
+                    if fate is None and asked == _PATIENCE:
+                        await connection.fetch(_END_IT, transaction.pid, transaction.xid)
+        except BaseException as error:
+            with suppress(asyncpg.InterfaceError):
+                connection.terminate()
+            if not isinstance(error, Exception):
+                raise
+            if isinstance(error, TimeoutError):
+                await pool.expire_connections()
+        finally:
+            await pool.release(connection)
         if fate is not None:
             return fate
         await asyncio.sleep(_PAUSE_SECONDS)

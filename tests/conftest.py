@@ -1,7 +1,7 @@
 """The servers, for every test that asks for one: started at the first request, ended with the run."""
 
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -10,6 +10,7 @@ from tests.servers import (
     DynamoDBLocalServer,
     KafkaServer,
     LocalStackServer,
+    PgBouncerServer,
     PostgresServer,
     RabbitMQServer,
     RedisServer,
@@ -21,8 +22,8 @@ S = TypeVar("S", bound=Server)
 _running: list[Server] = []
 
 
-def _lend(kind: type[S]) -> Iterator[S]:
-    with kind.start() as server:
+def _lend(kind: type[S], **options: Any) -> Iterator[S]:
+    with kind.start(**options) as server:
         _running.append(server)
         yield server
         _running.remove(server)
@@ -31,6 +32,11 @@ def _lend(kind: type[S]) -> Iterator[S]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     yield from _lend(PostgresServer)
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_server(postgres_server: PostgresServer) -> Iterator[PgBouncerServer]:
+    yield from _lend(PgBouncerServer, behind=postgres_server)
 
 
 @pytest.fixture(scope="session")

@@ -18,11 +18,16 @@ TABLE = ("--sink", "postgres", "--table", "cli.t")
 WRONG = [
     (("none.csv", *QUEUE), "can't read none.csv: No such file or directory"),
     (("folder.csv", *QUEUE), "can't read folder.csv: Is a directory"),
-    (("t.csv", "--sink", "rabbit"), "--sink rabbit is not known: it is one of sqs, sns, dynamodb, postgres"),
+    (("t.csv", "--sink", "rabbit"), "--sink rabbit is not known: it is one of sqs, sns, dynamodb, kafka, postgres"),
     (("t.csv", "--sink", "sns"), "--topic-arn (or SINKWELL_SNS_TOPIC_ARN) is not set"),
     (("t.csv", *QUEUE, "--topic-arn", "x"), "--topic-arn is for --sink sns, and not for sqs"),
     (("t.csv", "--sink", "sns", "--topic-arn", "x"), "--topic-arn must be the topic's ARN"),
     (("t.csv", "--sink", "sqs"), "--queue-url (or SINKWELL_SQS_QUEUE_URL) is not set"),
+    (("t.csv", "--sink", "kafka", "--topic", "t"), "--bootstrap-servers (or SINKWELL_KAFKA_BOOTSTRAP_SERVERS) is not"),
+    (
+        ("t.csv", "--sink", "kafka", "--topic", "t", "--bootstrap-servers", "127.0.0.1:9"),
+        "no connection to 127.0.0.1:9",
+    ),
     (("t.csv", *TABLE), "--dsn (or SINKWELL_POSTGRES_DSN) is not set"),
     (("t.csv", *QUEUE, "--table", "t", "--dsn", "x"), "--dsn, --table is for --sink postgres, and not for sqs"),
     (("t.csv", "--sink", "sqs", "--queue-url", "x"), "--queue-url must be the queue's URL"),

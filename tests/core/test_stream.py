@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import threading
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,23 @@ async def test_outcomes_come_in_the_records_order(open_sink: OpenSink, is_async:
     order = [provider.log[outcome.number].record async for outcome in sink.stream(source)]
     assert order == numbers
     assert [line.record for line in provider.log] != numbers
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_no_record_is_lost_when_the_machine_stands_still_between_any_two_looks_at_the_clock(
+    open_sink: OpenSink, provider: Scripted, monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    # A busy machine took the processor away after a block's time had begun: a record of an async source was taken
+    # from it and never put, and nobody was told.
+    provider.answers_at_once = True
+    sink = await open_sink(provider)
+    numbers = [str(number) for number in range(200)]
+    source: Any = slowly(numbers, seconds=0) if is_async else numbers
+    looks = itertools.count(asyncio.get_running_loop().time(), 0.01)
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: next(looks))
+    outcomes = await sink.put_many(source)
+    monkeypatch.undo()
+    assert [outcome.record for outcome in outcomes] == numbers
 
 
 async def test_more_records_than_there_is_room_for_flow_through(open_sink: OpenSink) -> None:

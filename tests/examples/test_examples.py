@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
 
 if TYPE_CHECKING:
+    from tests.servers.kafka import KafkaServer
     from tests.servers.postgres import PostgresServer
+    from tests.servers.rabbitmq import RabbitMQServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,6 +51,17 @@ def test_a_csvs_good_lines_are_in_the_table_and_its_bad_ones_in_a_file(postgres_
     assert [json.loads(line)["record"]["number"] for line in told.splitlines()[2:]] == ["?", 400, 4_000]
 
 
+def test_the_fastapi_service_answers_with_the_place_of_each_event(kafka_server: "KafkaServer") -> None:
+    admin = AdminClient({"bootstrap.servers": kafka_server.bootstrap_servers})
+    admin.create_topics([NewTopic("orders", 3)])["orders"].result(10)
+    environment = {
+        "SINKWELL_KAFKA_BOOTSTRAP_SERVERS": kafka_server.bootstrap_servers,
+        "SINKWELL_KAFKA_TOPIC": "orders",
+    }
+    told = run_example("fastapi_kafka", **environment)
+    assert told.startswith("200 orders placed, 200 events in the topic where the answers say")
+
+
 def test_the_predict_example_calls_the_model_with_full_lists_and_fails_the_bad_image_alone() -> None:
     assert run_example("predict").startswith("300 requests, 2 calls of the model")
 
@@ -62,6 +76,13 @@ def test_the_fastapi_service_answers_for_what_is_in_the_queue() -> None:
 
 def test_the_lambda_function_leaves_nothing_to_the_freeze() -> None:
     assert run_example("lambda_handler").count(" 0 left to the freeze") == 3
+
+
+def test_the_worker_moves_a_rabbitmq_queue_into_postgres_and_acknowledges_what_has_a_receipt(
+    rabbitmq_server: "RabbitMQServer", postgres_server: "PostgresServer"
+) -> None:
+    servers = {"SINKWELL_RABBITMQ_URL": rabbitmq_server.url, "SINKWELL_POSTGRES_DSN": postgres_server.dsn}
+    assert "5000 published, 4998 rows, 0 left in the queue" in run_example("rabbitmq_to_postgres", **servers)
 
 
 def test_every_example_is_run_by_a_test_here() -> None:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from tests.packaging.conftest import Installed
 
 ROOT = Path(__file__).parents[2]
-SINKS = ("dynamodb", "postgres", "sns", "sqs")
-NOT_SINKS = {"testing"}
+SINKS = ("dynamodb", "kafka", "postgres", "rabbitmq", "sns", "sqs")
+EXTRAS = (*SINKS, "otel")
+NOT_SINKS = {"testing", "otel"}
 
 
 def modules_in(folder: Path) -> set[str]:
@@ -58,11 +59,11 @@ def test_importing_core_brings_nothing_but_the_standard_library(installed: Insta
     assert brought - sys.stdlib_module_names == {"sinkwell"}
 
 
-@pytest.mark.parametrize("sink", SINKS)
-def test_a_sink_without_its_extra_says_in_one_sentence_what_to_install(installed: Installed, sink: str) -> None:
-    done = installed.run(f"try:\n    import sinkwell.sinks.{sink}\nexcept ImportError as error:\n    print(error)")
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_a_module_without_its_extra_says_in_one_sentence_what_to_install(installed: Installed, extra: str) -> None:
+    done = installed.run(f"try:\n    import sinkwell.sinks.{extra}\nexcept ImportError as error:\n    print(error)")
     assert len(done.stdout.splitlines()) == 1, done.stdout + done.stderr
-    assert f'pip install "sinkwell[{sink}]"' in done.stdout
+    assert f'pip install "sinkwell[{extra}]"' in done.stdout
 
 
 def test_every_sink_is_in_the_list_above() -> None:

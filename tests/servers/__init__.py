@@ -4,7 +4,10 @@ from tests.servers.cassandra import CassandraServer as CassandraServer
 from tests.servers.dynamodb_local import DynamoDBLocalServer as DynamoDBLocalServer
 from tests.servers.kafka import KafkaServer as KafkaServer
 from tests.servers.localstack import LocalStackServer as LocalStackServer
+from tests.servers.pgbouncer import PgBouncerServer as PgBouncerServer
 from tests.servers.postgres import PostgresServer as PostgresServer
+from tests.servers.postgres import PostgresStandby as PostgresStandby
+from tests.servers.postgres import PostgresTlsServer as PostgresTlsServer
 from tests.servers.process import ServerFailed as ServerFailed
 from tests.servers.process import free_port as free_port
 from tests.servers.rabbitmq import RabbitMQServer as RabbitMQServer

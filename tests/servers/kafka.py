@@ -1,6 +1,8 @@
 """Apache Kafka in KRaft mode: one process is broker and controller."""
 
+import shutil
 import socket
+import ssl
 import struct
 import subprocess
 from pathlib import Path
@@ -13,6 +15,7 @@ from tests.servers.server import Server, installed
 _PINS = Path(__file__).parent / "kafka" / "pom.xml"
 _LOGGING = Path(__file__).parent / "kafka" / "log4j2.xml"
 _CLUSTER_ID = "c2lua3dlbGwtdGVzdHMtMQ"
+_LOGIN = "org.apache.kafka.common.security"
 
 
 class KafkaServer(Server):
@@ -20,7 +23,12 @@ class KafkaServer(Server):
 
     A Kafka client goes where the broker tells it to, past any proxy. For faults, start a proxy on `proxy_port` with
     `proxied_port` as its target, and connect to the proxy: that listener tells clients the proxy's port.
+    `secured` asks for TLS and for `username` with `password` (PLAIN, SCRAM-SHA-512) or an unsigned OAUTHBEARER token.
+    What no ACL speaks of, everybody may.
     """
+
+    username: ClassVar[str] = "writer"
+    password: ClassVar[str] = "kafka-pass-word"
 
     name: ClassVar[str] = "Kafka"
     variable: ClassVar[str] = "SINKWELL_TEST_KAFKA_BOOTSTRAP"
@@ -29,18 +37,40 @@ class KafkaServer(Server):
     def __init__(self, address: str | None = None) -> None:
         super().__init__(address)
         self.proxied_port, self.proxy_port, self._controller_port = free_port(), free_port(), free_port()
+        self.secured_port = free_port()
 
     @property
     def bootstrap_servers(self) -> str:
         return self.address
 
+    @property
+    def secured(self) -> str:
+        return f"{self.host}:{self.secured_port}"
+
+    def trust(self) -> ssl.SSLContext:
+        """A context that trusts this server's certificate, and no other."""
+        return ssl.create_default_context(cafile=str(self.folder / "certificate.pem"))
+
     def prepare(self) -> None:
+        self._make_certificate()
         (self.folder / "server.properties").write_text(self._properties())
-        command = self._java("kafka.tools.StorageTool", "format", "--cluster-id", _CLUSTER_ID, "--config")
+        scram = f"SCRAM-SHA-512=[name={self.username},password={self.password}]"
+        tool = ("format", "--cluster-id", _CLUSTER_ID, "--add-scram", scram, "--config")
+        command = self._java("kafka.tools.StorageTool", *tool)
         done = subprocess.run(command, capture_output=True, timeout=self.time_limit, cwd=self.folder, check=False)
         if done.returncode:
             words = (done.stdout + done.stderr).decode(errors="replace").strip()
             raise ServerFailed(f"Kafka's StorageTool failed ({done.returncode}):\n{words}")
+
+    def _make_certificate(self) -> None:
+        if shutil.which("openssl") is None:
+            raise ServerFailed("openssl is not on this machine: install it")
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=kafka", "-days", "30"]
+        names = ["-addext", f"subjectAltName=IP:{self.host}"]
+        key, certificate = self.folder / "key.pem", self.folder / "certificate.pem"
+        files = ["-keyout", str(key), "-out", str(certificate)]
+        subprocess.run([*command, *names, *files], check=True, capture_output=True, timeout=self.time_limit)
+        (self.folder / "store.pem").write_text(key.read_text() + certificate.read_text())
 
     def command(self) -> list[str]:
         return self._java("kafka.Kafka")
@@ -60,8 +90,13 @@ class KafkaServer(Server):
         return java(jars, main, *arguments, config, folder=self.folder, max_heap="384m", properties=logging)
 
     def _properties(self) -> str:
-        listeners = {"PLAIN": self.port, "PROXIED": self.proxied_port, "CONTROLLER": self._controller_port}
-        advertised = {"PLAIN": self.port, "PROXIED": self.proxy_port}
+        listeners = {
+            "PLAIN": self.port,
+            "PROXIED": self.proxied_port,
+            "SECURED": self.secured_port,
+            "CONTROLLER": self._controller_port,
+        }
+        advertised = {"PLAIN": self.port, "PROXIED": self.proxy_port, "SECURED": self.secured_port}
         settings = {
             "process.roles": "broker,controller",
             "node.id": 1,
@@ -70,7 +105,10 @@ class KafkaServer(Server):
             "inter.broker.listener.name": "PLAIN",
             "listeners": ",".join(f"{name}://{self.host}:{port}" for name, port in listeners.items()),
             "advertised.listeners": ",".join(f"{name}://{self.host}:{port}" for name, port in advertised.items()),
-            "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in listeners),
+            "listener.security.protocol.map": ",".join(
+                f"{name}:{'SASL_SSL' if name == 'SECURED' else 'PLAINTEXT'}" for name in listeners
+            ),
+            **self._security(),
             "log.dirs": self.folder / "data",
             "num.partitions": 3,
             # One broker holds every copy there is.
@@ -88,3 +126,20 @@ class KafkaServer(Server):
             "group.initial.rebalance.delay.ms": 0,
         }
         return "".join(f"{name}={value}\n" for name, value in settings.items())
+
+    def _security(self) -> dict[str, object]:
+        listener = "listener.name.secured"
+        login = {
+            "plain": f'{_LOGIN}.plain.PlainLoginModule required user_{self.username}="{self.password}"',
+            "scram-sha-512": f"{_LOGIN}.scram.ScramLoginModule required",
+            "oauthbearer": f'{_LOGIN}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="-"',
+        }
+        return {
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+            "allow.everyone.if.no.acl.found": "true",
+            f"{listener}.sasl.enabled.mechanisms": ",".join(login).upper(),
+            **{f"{listener}.{name}.sasl.jaas.config": f"{module};" for name, module in login.items()},
+            f"{listener}.ssl.keystore.type": "PEM",
+            f"{listener}.ssl.keystore.location": self.folder / "store.pem",
+        }

@@ -10,10 +10,11 @@ import subprocess
 from pathlib import Path
 from typing import ClassVar
 
+from tests.servers.certificates import make_authority, make_certificate
 from tests.servers.process import ServerFailed
 from tests.servers.server import Server
 
-_PASSWORD = "sinkwell"
+PASSWORD = "sinkwell"
 
 
 class PostgresServer(Server):
@@ -21,7 +22,7 @@ class PostgresServer(Server):
 
     name: ClassVar[str] = "PostgreSQL"
     variable: ClassVar[str] = "SINKWELL_TEST_POSTGRES_DSN"
-    template: ClassVar[str] = f"postgresql://sinkwell:{_PASSWORD}@{{place}}/sinkwell"
+    template: ClassVar[str] = f"postgresql://sinkwell:{PASSWORD}@{{place}}/sinkwell"
     # "Fast shutdown": ends sessions instead of waiting for them.
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT
 
@@ -35,11 +36,8 @@ class PostgresServer(Server):
 
     def prepare(self) -> None:
         password = self.folder / "password"
-        password.write_text(_PASSWORD)
-        account = pwd.getpwnam(self.user()) if self.user() else None
-        if account is not None:
-            for path in (self.folder, password):
-                os.chown(path, account.pw_uid, account.pw_gid)
+        password.write_text(PASSWORD)
+        self._own(self.folder, password)
         initdb = [
             *(_program("initdb"), "--pgdata", str(self._data), "--username", "sinkwell", "--pwfile", str(password)),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
@@ -48,8 +46,14 @@ class PostgresServer(Server):
         # A database of the user's name, made without a running server: the password file is of no use to psql yet.
         self._run([_program("postgres"), "--single", "-D", str(self._data), "postgres"], b"CREATE DATABASE sinkwell;\n")
 
-    def command(self) -> list[str]:
-        settings = {
+    def _own(self, *paths: Path) -> None:
+        account = pwd.getpwnam(self.user()) if self.user() else None
+        for path in paths if account is not None else ():
+            assert account is not None
+            os.chown(path, account.pw_uid, account.pw_gid)
+
+    def settings(self) -> dict[str, object]:
+        return {
             "listen_addresses": self.host,
             "port": self.port,
             "unix_socket_directories": "",
@@ -60,7 +64,9 @@ class PostgresServer(Server):
             "full_page_writes": "off",
             "max_wal_size": "256MB",
         }
-        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+
+    def command(self) -> list[str]:
+        options = [word for name, value in self.settings().items() for word in ("-c", f"{name}={value}")]
         return [_program("postgres"), "-D", str(self._data), *options]
 
     def answers(self) -> bool:
@@ -69,6 +75,16 @@ class PostgresServer(Server):
             parameters = b"user\0sinkwell\0database\0sinkwell\0\0"
             client.sendall(struct.pack("!II", 8 + len(parameters), 3 << 16) + parameters)
             return client.recv(1) == b"R"
+
+    def promote(self) -> None:
+        """Make a primary of a standby."""
+        self._run([_program("pg_ctl"), "promote", "-D", str(self._data)])
+
+    def set(self, **settings: str) -> None:
+        """Change settings that need no restart."""
+        with (self._data / "postgresql.auto.conf").open("a") as lines:
+            lines.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        self._run([_program("pg_ctl"), "reload", "-D", str(self._data)])
 
     @property
     def _data(self) -> Path:
@@ -90,6 +106,53 @@ class PostgresServer(Server):
         if done.returncode:
             words = (done.stdout + done.stderr).decode(errors="replace").strip()
             raise ServerFailed(f"PostgreSQL's {Path(command[0]).name} failed ({done.returncode}):\n{words}")
+
+
+class PostgresTlsServer(PostgresServer):
+    """Offers TLS, with a certificate for `localhost` and 127.0.0.3 that is signed by an authority of its own.
+
+    It also listens on 127.0.0.2 and 127.0.0.3, which stand for other machines.
+    """
+
+    # Of no use to point at: its authority must be ours.
+    variable: ClassVar[str] = "SINKWELL_TEST_POSTGRES_TLS_DSN"
+
+    @property
+    def authority(self) -> Path:
+        return self.folder / "authority.pem"
+
+    def prepare(self) -> None:
+        make_authority(self.folder, "authority")
+        make_certificate(self.authority, "server", "DNS:localhost,IP:127.0.0.3")
+        super().prepare()
+        self._own(*self.folder.glob("server.*"))
+        self.authority.chmod(0o644)
+
+    def settings(self) -> dict[str, object]:
+        return {
+            **super().settings(),
+            "listen_addresses": "127.0.0.1,127.0.0.2,127.0.0.3",
+            "ssl": "on",
+            "ssl_cert_file": self.folder / "server.pem",
+            "ssl_key_file": self.folder / "server.key",
+        }
+
+
+class PostgresStandby(PostgresServer):
+    """A hot standby of another server, which waits for it with each COMMIT."""
+
+    # Of no use alone: there is none to point at.
+    variable: ClassVar[str] = "SINKWELL_TEST_POSTGRES_STANDBY_DSN"
+
+    def __init__(self, address: str | None = None, *, primary: PostgresServer) -> None:
+        self.primary = primary
+        super().__init__(address)
+
+    def prepare(self) -> None:
+        self._own(self.folder)
+        copy = ["--pgdata", str(self._data), "--dbname", self.primary.dsn, "--write-recovery-conf", "--no-sync"]
+        self._run([_program("pg_basebackup"), *copy, "--checkpoint", "fast"])
+        self.primary.set(synchronous_standby_names="*")
 
 
 def _program(name: str) -> str:

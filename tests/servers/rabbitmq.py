@@ -1,6 +1,8 @@
 """RabbitMQ from its Debian package, as a node of its own beside whatever else runs on the machine."""
 
+import os
 import socket
+import subprocess
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,6 +11,7 @@ from tests.servers.server import Server
 
 # Not the wrapper in /usr/sbin, which forces the user, the folder and the log of the system's own broker on us.
 _PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+_CONTROL = _PROGRAM.with_name("rabbitmqctl")
 
 
 class RabbitMQServer(Server):
@@ -63,6 +66,21 @@ class RabbitMQServer(Server):
             "RABBITMQ_LOGS": "-",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": erlang,
         }
+
+    def control(self, *words: str) -> str:
+        """Run `rabbitmqctl` against it: an alarm, a permission. Takes a second or two."""
+        self._ours()
+        done = subprocess.run(
+            [_CONTROL, "--quiet", *words],
+            env={"PATH": os.environ["PATH"], "HOME": str(self.folder), **self.environment()},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        if done.returncode:
+            raise ServerFailed(f"rabbitmqctl {words[0]} failed:\n{done.stderr}")
+        return done.stdout
 
     def answers(self) -> bool:
         """It greets a client with connection.start: it listens only after it has booted."""

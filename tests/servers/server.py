@@ -9,7 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 from tests.servers.process import LOOPBACK, ServerFailed, ServerProcess, free_port
@@ -53,9 +53,9 @@ class Server(ABC):
         )
 
     @classmethod
-    def start(cls) -> Self:
+    def start(cls, **options: Any) -> Self:
         """Start a server, or take the one that the environment variable names; return when it answers."""
-        server = cls(os.environ.get(cls.variable))
+        server = cls(os.environ.get(cls.variable), **options)
         try:
             if server._is_ours:
                 server.prepare()

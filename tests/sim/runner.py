@@ -91,6 +91,7 @@ def run_seeds(
         total.add(part)
         total.seconds = time.monotonic() - began
         if progress:
+            _tell_failures(part)
             _tell(total, len(seeds))
         is_late = seconds is not None and total.seconds > seconds
         if is_late or (stop_at_first and (total.failed or total.crashed)):
@@ -107,6 +108,15 @@ def _parts(chunks: Sequence[Sequence[int]], jobs: int) -> Iterator[Result]:
     # Fresh processes: what a test run has imported and started must not be inherited.
     with get_context("spawn").Pool(jobs) as pool:
         yield from pool.imap_unordered(run_chunk, chunks)
+
+
+def _tell_failures(part: Result) -> None:
+    """Name what failed at once: a long run may not come to its end."""
+    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+    for seed, breach in sorted(part.failed):
+        print(f"{clear}seed {seed} breaks {breach}", file=sys.stderr)
+    for seed, _ in sorted(part.crashed):
+        print(f"{clear}seed {seed} crashed the simulator", file=sys.stderr)
 
 
 def _tell(total: Result, seeds: int) -> None:

@@ -19,6 +19,7 @@ from sinkwell.core import ConfigError, DeliveryError, Outcome, Policy
 from sinkwell.sinks._aws_fit import NotDirectError, check_client, endpoint_for
 from sinkwell.sinks._aws_signature import Credentials
 from sinkwell.sinks.dynamodb import DynamoDBSink
+from sinkwell.sinks.sns import SnsSink
 from sinkwell.sinks.sqs import SqsSink
 from sinkwell.sinks.testing import AwsEndpoint, Hang, Redirect, Refuse
 
@@ -72,13 +73,16 @@ async def test_a_request_has_the_headers_that_the_client_sends(aws: AwsEndpoint,
         )
 
 
-@pytest.mark.parametrize(("service", "operation"), [("sqs", "SendMessageBatch"), ("dynamodb", "BatchWriteItem")])
+@pytest.mark.parametrize(
+    ("service", "operation"), [("sqs", "SendMessageBatch"), ("dynamodb", "BatchWriteItem"), ("sns", "PublishBatch")]
+)
 async def test_nothing_speaks_against_the_direct_way_with_a_plain_session(
     aws: AwsEndpoint, session: Any, service: str, operation: str
 ) -> None:
     # It fails when an upgrade of aiobotocore moves what `_aws_fit` reads, or adds an event handler.
     aws.dynamodb.create_table("orders")
     kinds: Any = {"sqs": (SqsSink, aws.sqs.create_queue("orders")), "dynamodb": (DynamoDBSink, "orders")}
+    kinds["sns"] = (SnsSink, aws.sns.create_topic("events"))
     kind, name = kinds[service]
     async with kind(name, session=session, endpoint_url=aws.url, transport="direct") as sink:
         assert sink.transport == "direct"

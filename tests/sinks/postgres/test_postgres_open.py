@@ -163,6 +163,9 @@ async def test_a_server_that_is_not_there_is_a_config_error(table: Table) -> Non
         ("postgresql://%2Fvar%2Frun/x", None),
         ("postgresql://db.example.com/x?sslmode=require", None),
         ("postgresql://db.example.com/x?sslrootcert=/ca.pem", "verify-full"),
+        ("postgresql://db.example.com/x?sslmode=verify-full&sslrootcert=/ca.pem", None),
+        ("postgresql://db.example.com/x?sslmode=verify-full", "verified"),
+        ("postgresql://localhost/x?sslrootcert=system", "verified"),
         ("postgresql://u:p@db.example.com/x", "verified"),
         ("postgresql://localhost,db.example.com/x", "verified"),
         ("postgresql://localhost.example.com/x", "verified"),
@@ -181,6 +184,12 @@ def test_tls_is_verified_unless_the_server_is_here_or_the_dsn_says_otherwise(uri
 def test_without_a_host_libpqs_variable_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", "db.example.com")
     assert isinstance(Dsn("postgresql:///x").tls(), ssl.SSLContext)
+    monkeypatch.setenv("PGSSLMODE", "require")
+    assert Dsn("postgresql:///x").tls() is None
+    monkeypatch.delenv("PGSSLMODE")
+    monkeypatch.setenv("PGSSLROOTCERT", "/ca.pem")
+    assert Dsn("postgresql:///x").tls() == "verify-full"
+    monkeypatch.delenv("PGSSLROOTCERT")
     monkeypatch.delenv("PGHOST")
     assert Dsn("postgresql:///x").tls() is None
 
