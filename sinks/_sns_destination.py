@@ -142,7 +142,7 @@ class SnsDestination:
         """
         client = await open_client(self._stack, "sns", self._settings, self._policy)
         self._api = cast("SnsApi", client)
-        parameters = {"TopicArn": self._topic.arn, "PublishBatchRequestEntries": []}
+        parameters: dict[str, object] = {"TopicArn": self._topic.arn, "PublishBatchRequestEntries": []}
         await self._way.find(client, "PublishBatch", parameters)
         problem: ConfigError | None = None
         max_bytes = DEFAULT_BYTES
