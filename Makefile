@@ -74,7 +74,7 @@ sim-long: setup ## Run the simulator over a million seeds (SEEDS=...)
 
 .PHONY: bench
 bench: servers ## Measure speed beside its peers; tables and plots land in benchmarks/results/
-	@for name in core latency postgres functions kafka rabbitmq; do $(PYTHON) benchmarks/$$name.py; done
+	@for name in core latency postgres functions kafka rabbitmq aws; do $(PYTHON) benchmarks/$$name.py; done
 
 .PHONY: examples
 examples: servers ## Run every example's short version, against real servers, and check its answers

@@ -10,11 +10,10 @@ import io
 import ipaddress
 import re
 import socket
-import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
@@ -28,12 +27,15 @@ from botocore.exceptions import (
     NoRegionError,
     PartialCredentialsError,
 )
+from botocore.httpsession import create_urllib3_context
 
 from sinkwell.core import Adaptive, ConfigError, Policy, Rejected, Retry
 
+from ._aws_answer import is_intact
 from ._aws_verdicts import Meaning, classify, meaning_of, short, without_secrets, words_of
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
     from contextlib import AsyncExitStack
 
@@ -60,6 +62,9 @@ class AiobotocoreSession(Protocol):
 
 AwsSession = AioboSession | AiobotocoreSession
 
+Transport = Literal["auto", "direct", "client"]
+"""How batches are sent: straight from their payloads, through the client, or the first of these that is exact."""
+
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class AwsSettings:
@@ -70,12 +75,14 @@ class AwsSettings:
         endpoint_url: another endpoint than AWS's own: https, or http on this machine.
         region_name: `None` for the session's own.
         allow_http: take http for any host; credentials are signed and never sent, payloads are readable on the way.
+        transport: how batches are sent: see `_aws_transport`.
     """
 
     session: AwsSession | None = None
     endpoint_url: str | None = None
     region_name: str | None = None
     allow_http: bool = False
+    transport: Transport = "auto"
 
 
 async def open_client(stack: AsyncExitStack, service: str, settings: AwsSettings, policy: Policy) -> object:
@@ -90,10 +97,17 @@ async def open_client(stack: AsyncExitStack, service: str, settings: AwsSettings
     given = {"region_name": settings.region_name, "endpoint_url": settings.endpoint_url, "config": _config(policy)}
     try:
         client = await stack.enter_async_context(make(service, **given))
+    except TypeError as error:
+        if "http_session_cls" not in str(error):
+            raise
+        raise ConfigError("the session's default client Config must be aiobotocore's AioConfig") from None
     except NoRegionError:
         raise ConfigError("no AWS region: pass region_name= or set AWS_DEFAULT_REGION") from None
     except (BotoCoreError, ValueError) as error:
         raise ConfigError(f"no {service} client can be made: {short(error)}") from without_secrets(error)
+    connections = getattr(getattr(client, "_endpoint", None), "http_session", None)
+    if connections is not None and not getattr(connections, "is_straight", False):
+        raise ConfigError("the session makes its connections in a way of its own, which may follow redirects")
     # What the client will really use: AWS_ENDPOINT_URL and the shared config file have a say as well.
     endpoint = cast("_HasMeta", client).meta.endpoint_url
     await refuse_metadata_addresses(check_endpoint(endpoint, allow_http=settings.allow_http))
@@ -182,13 +196,21 @@ class _StraightSession(AIOHTTPSession):
     checks the checksum that DynamoDB gives its answers, which botocore leaves to its own retries, and those are off.
     """
 
+    # What `_aws_fit` knows it by.
+    is_straight = True
+
+    def _get_ssl_context(self) -> ssl.SSLContext:
+        # botocore leaves host names to urllib3, which is not here: any trusted certificate would do for any host.
+        context: ssl.SSLContext = create_urllib3_context()
+        context.check_hostname = True
+        return context
+
     async def send(self, request: Any) -> Any:  # the stubs name the types of another library
         body = request.body
         if isinstance(body, str | bytes) and len(body) > _LARGE_BYTES:
             request.body = io.BytesIO(body.encode() if isinstance(body, str) else body)
         response: Any = await super().send(request)
-        checksum = response.headers.get("x-amz-crc32")
-        if checksum is not None and checksum != str(zlib.crc32(await response.content)):
+        if not is_intact(response.headers, await response.content):
             raise aiohttp.ClientPayloadError("the answer's checksum is not that of its body")
         return response
 
@@ -218,7 +240,7 @@ def _factory(session: AwsSession | None) -> MakesClient:
 
 def _config(policy: Policy) -> AioConfig:
     concurrency = policy.concurrency
-    return AioConfig(
+    config = AioConfig(
         http_session_cls=_StraightSession,
         # One call, one request: the client's own loops re-send after timeouts, unseen, and wait up to 25 s.
         retries={"total_max_attempts": 1, "mode": "standard"},
@@ -229,6 +251,10 @@ def _config(policy: Policy) -> AioConfig:
         # botocore would check the values once more, at a tenth of the call's cost; the sinks do it record by record.
         parameter_validation=False,
     )
+    # Where a session has a default Config, aiobotocore merges the two and keeps of ours what stands here. It forgets
+    # the class of the HTTP session, and with it who refuses redirects and checks host names.
+    cast("Any", config)._user_provided_options["http_session_cls"] = _StraightSession  # noqa: SLF001 - see above
+    return config
 
 
 def _config_error(error: ClientError, meaning: Meaning, sentence: str) -> ConfigError:

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+class NotConnectedError(EndpointConnectionError):
+    """No connection could be made, so nothing was sent. Not botocore's: its own class says that of resets, too."""
+
+
 class Meaning(Enum):
     """What an error code says of the whole request. Nothing was written, but in the last case."""
 
@@ -113,6 +117,8 @@ def was_not_sent(error: Exception) -> bool:
     `EndpointConnectionError` alone does not say so, in spite of its text: a server that reads the whole request and
     then resets the connection causes it too. What aiohttp said is inside.
     """
+    if isinstance(error, NotConnectedError):
+        return True
     if isinstance(error, EndpointConnectionError):
         return isinstance(error.kwargs.get("error"), aiohttp.ClientConnectorError)
     if isinstance(error, ProxyConnectionError):

@@ -23,9 +23,11 @@ from sinkwell.core import (
 )
 
 from ._aws import AwsSettings, open_client, setup_problem
+from ._aws_transport import NotDirectError, Way
 from ._aws_verdicts import AWS_CODES, AwsError, Meaning, classify, codes, is_mapping
 from ._dynamodb_answer import DynamoDBReceipt, consumed_capacity, only_hot_keys, verdicts_of
-from ._dynamodb_record import Delete, Put, Write, encode_delete, encode_put
+from ._dynamodb_item import with_bytes
+from ._dynamodb_record import Delete, Put, Write, encode_delete, encode_item, encode_put, request_body
 from ._dynamodb_table import Table, is_table_name
 
 if TYPE_CHECKING:
@@ -107,8 +109,9 @@ class DynamoDBDestination:
         self._api: DynamoDBApi | None = None
         # Write units that answers have told of, by table. An attempt without an answer has told of none.
         self.consumed: dict[str, float] = {}
-        self._options = {"ReturnConsumedCapacity": "TOTAL"} if counts_capacity else {}
+        self._counts_capacity = counts_capacity
         self.name = f"dynamodb:{table_name.rpartition('/')[2]}"
+        self._way = Way(self.name, settings.transport, policy)
         self.limits = Limits(
             records=MAX_RECORDS,
             bytes=MAX_REQUEST_BYTES - _AROUND_REQUEST,
@@ -119,8 +122,13 @@ class DynamoDBDestination:
         )
 
     def __repr__(self) -> str:
-        """Return its name: settings may hold credentials."""
-        return f"<DynamoDBDestination {self.name}>"
+        """Return its name and its way: settings may hold credentials."""
+        return f"<DynamoDBDestination {self.name} transport={self.transport}>"
+
+    @property
+    def transport(self) -> str:
+        """How batches are sent: "direct", or "client" and why."""
+        return str(self._way)
 
     async def open(self) -> None:
         """Make the client and read the tables' keys.
@@ -128,7 +136,9 @@ class DynamoDBDestination:
         Raises:
             ConfigError: a table is missing, out of reach, or not for these credentials.
         """
-        self._api = cast("DynamoDBApi", await open_client(self._stack, "dynamodb", self._settings, self._policy))
+        client = await open_client(self._stack, "dynamodb", self._settings, self._policy)
+        self._api = cast("DynamoDBApi", client)
+        await self._way.find(client, "BatchWriteItem", {"RequestItems": dict.fromkeys(self._names, ())})
         for name in self._names:
             self._tables[name] = await self._read(name)
 
@@ -149,6 +159,9 @@ class DynamoDBDestination:
         Raises:
             InvalidRecord: DynamoDB would refuse it.
         """
+        table = self._tables.get(self._names[0])
+        if type(record) is dict and table is not None:  # the usual case, which needs no look at anything else
+            return encode_item(cast("dict[object, object]", record), table, self._floats)
         if not isinstance(record, (Put, Delete, Mapping)):
             record = self._converted(record)
         if isinstance(record, Mapping):
@@ -177,18 +190,18 @@ class DynamoDBDestination:
         return verdicts if len(parts) == 1 else await self._send_parts(batch.entries, parts)
 
     async def aclose(self) -> None:
-        """Close the client and its connections."""
+        """Close the client and all connections."""
         self._api = None
+        await self._way.aclose()
         await self._stack.aclose()
 
     async def _send(self, entries: Sequence[Entry]) -> list[Verdict[DynamoDBReceipt]]:
-        request: dict[str, list[object]] = {}
+        request: dict[str, list[Write]] = {}
         for entry in entries:
             write: Write = entry.payload
-            request.setdefault(write.table, []).append(write.request)
-        assert self._api is not None, "write comes after open"
+            request.setdefault(write.table, []).append(write)
         try:
-            answer = await self._api.batch_write_item(RequestItems=request, **self._options)
+            answer = await self._answer(request)
         except Exception as error:  # noqa: BLE001 - whatever a client raises, it is about these entries
             names = " and ".join(repr(name) for name in [*request][:3])
             verdict = classify(error, DYNAMODB_CODES, f"DynamoDB table {names}")
@@ -198,6 +211,24 @@ class DynamoDBDestination:
         for name, units in consumed_capacity(answer):
             self.consumed[name] = self.consumed.get(name, 0.0) + units
         return verdicts_of(answer, entries, self._tables)
+
+    async def _answer(self, request: Mapping[str, Sequence[Write]]) -> object:
+        direct = self._way.direct
+        if direct is not None:
+            tables = (*request,)
+            try:
+                answer = await direct.call(tables, {"RequestItems": dict.fromkeys(tables, ())}, self._body(request))
+            except NotDirectError as error:
+                await self._way.leave(error)
+            else:
+                return with_bytes(answer) if is_mapping(answer) and answer.get("UnprocessedItems") else answer
+        assert self._api is not None, "write comes after open"
+        items = {name: [write.request for write in writes] for name, writes in request.items()}
+        options = {"ReturnConsumedCapacity": "TOTAL"} if self._counts_capacity else {}
+        return await self._api.batch_write_item(RequestItems=items, **options)
+
+    def _body(self, request: Mapping[str, Sequence[Write]]) -> bytes:
+        return request_body(request, counts_capacity=self._counts_capacity)
 
     async def _send_parts(
         self, entries: Sequence[Entry], parts: Sequence[Sequence[Entry]]

@@ -1,4 +1,4 @@
-"""A Python dict as a DynamoDB item: the typed form, and both of its sizes. Pure.
+"""A Python dict as a DynamoDB item: the typed form, the bytes that DynamoDB counts for it, and its JSON. Pure.
 
 Before: `Put` and `Delete`. After: the entry's payload, which goes into a request as it is.
 Sources: "Supported data types and naming rules" and "DynamoDB item sizes and formats" (developer guide), "Quotas" and
@@ -7,9 +7,11 @@ BatchWriteItem (API reference), as they read in November 2026; sizes to the byte
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
+from json import JSONEncoder
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Literal, cast, final
 
@@ -29,25 +31,29 @@ Floats = Literal["refuse", "decimal"]
 MAX_LEVELS = 32
 MAX_NAME_BYTES = 65_535
 _LONGEST_SHOWN = 60
+# Names of attributes that were checked: as text, as they stand in JSON before any value, before text and before a
+# number, and their size. Never more than so many.
+_MOST_NAMES = 1_000
+_NAMES: dict[object, tuple[str, str, str, str, int]] = {}
 
 
 @final
 class ItemEncoder:
-    """Turns one dict into an item and counts it twice.
+    """Turns one dict into an item and counts it.
 
     Attributes:
         counted: the bytes that DynamoDB counts for the item: its names and values as they are stored.
-        wire: the bytes of its JSON in a request, where a character may take six and Base64 a third more.
     """
 
-    __slots__ = ("_floats", "_name", "counted", "wire")
+    __slots__ = ("_floats", "_has_odd_names", "_name", "counted")
 
     def __init__(self, floats: Floats) -> None:
         self._floats = floats
         # The top-level attribute that is being encoded: the only part of a path that messages show.
         self._name = ""
+        # Whether a name is of a subclass of `str`, by which a dict can hold the same text twice.
+        self._has_odd_names = False
         self.counted = 0
-        self.wire = 2
 
     def encode(self, item: Mapping[object, object]) -> AttributeMap:
         """Return the item in the typed form.
@@ -62,6 +68,59 @@ class ItemEncoder:
             attributes[checked] = self._value(value, 1)
         return attributes
 
+    def encode_json(self, item: Mapping[object, object], wanted: Collection[str]) -> tuple[AttributeMap, str]:
+        """Return the item's JSON, to the byte as botocore writes it, and at least the wanted attributes typed.
+
+        What most attributes are, plain text and numbers, is done here in place: a call for each part of each attribute
+        would take three times as long as all the rest of a record's way.
+
+        Raises:
+            InvalidRecord: DynamoDB would refuse it, and the whole request with it.
+        """
+        attributes: AttributeMap = {}
+        # Each is `"name": {"S": "value"` without the brace that closes it, which stands between them.
+        parts: list[str] = []
+        counted = 0
+        for name, value in item.items():
+            text, start, start_text, start_number, size = _NAMES.get(name) or self._learnt(name)
+            counted += size
+            kind = type(value)
+            if isinstance(value, str) and kind is str and value.isascii():
+                counted += len(value)
+                parts.append(start_text + encode_basestring_ascii(value))
+                if text in wanted:
+                    attributes[text] = {"S": value}
+                continue
+            self._name = text
+            if kind is int or kind is Decimal:
+                number = self._number(cast("Decimal", value))
+                parts.append(f'{start_number}{number}"')
+                if text in wanted:
+                    attributes[text] = {"N": number}
+            elif kind is bool and text not in wanted:
+                counted += 1
+                parts.append(start + ('{"BOOL": true' if value else '{"BOOL": false'))
+            else:
+                attributes[text] = typed = self._value(value, 1)
+                parts.append(start + _ENCODER.encode(typed)[:-1])
+        self.counted += counted
+        if self._has_odd_names and len({str.__str__(cast("str", name)) for name in item}) < len(item):
+            raise InvalidRecord("two names of attributes are the same text: one is of a type of its own, as an enum's")
+        return attributes, f"{{{'}, '.join(parts)}}}}}" if parts else "{}"
+
+    def _learnt(self, name: object) -> tuple[str, str, str, str, int]:
+        """Check a name of an attribute; those that are met again and again are kept."""
+        self._has_odd_names |= type(name) is not str
+        self._name = name if isinstance(name, str) else ""
+        before = self.counted
+        text = self._checked_name(name)
+        size, self.counted = self.counted - before, before
+        start = f"{encode_basestring_ascii(text)}: "
+        known = (text, start, f'{start}{{"S": ', f'{start}{{"N": "', size)
+        if len(_NAMES) < _MOST_NAMES and size <= _LONGEST_SHOWN:
+            _NAMES[text] = known
+        return known
+
     def _value(self, value: object, level: int) -> dict[str, object]:
         """Return one typed value; the cases stand in the order of how often they are met."""
         if level > MAX_LEVELS:
@@ -71,13 +130,11 @@ class ItemEncoder:
                 return {"S": self._text(value)}
             case bool():
                 self.counted += 1
-                self.wire += 15
                 return {"BOOL": value}
             case int() | float() | Decimal():
                 return {"N": self._number(value)}
             case None:
                 self.counted += 1
-                self.wire += 14
                 return {"NULL": True}
             case bytes() | bytearray() | memoryview():
                 return {"B": self._binary(cast("bytes", value))}
@@ -99,7 +156,6 @@ class ItemEncoder:
             self.counted += len(text) if text.isascii() else len(text.encode())
         except UnicodeEncodeError:
             raise self._refused("holds a lone surrogate, which is no character") from None
-        self.wire += 7 + len(encode_basestring_ascii(text))
         return text
 
     def _number(self, value: float | Decimal) -> str:
@@ -117,18 +173,15 @@ class ItemEncoder:
         except NotANumberError as problem:
             raise self._refused(str(problem)) from None
         self.counted += size
-        self.wire += 9 + len(text)
         return text
 
     def _binary(self, value: bytes | bytearray | memoryview) -> bytes:
         data = bytes(value)
         self.counted += len(data)
-        self.wire += 9 + (len(data) + 2) // 3 * 4
         return data
 
     def _map(self, value: Mapping[object, object], level: int) -> dict[str, object]:
         self.counted += 3
-        self.wire += 9
         attributes: dict[str, object] = {}
         for name, inner in value.items():
             self.counted += 1
@@ -137,15 +190,12 @@ class ItemEncoder:
 
     def _list(self, value: Collection[object], level: int) -> dict[str, object]:
         self.counted += 3 + len(value)
-        self.wire += 9 + 2 * len(value)
         return {"L": [self._value(inner, level + 1) for inner in value]}
 
     def _set(self, value: Collection[object]) -> dict[str, object]:
         """Return a set's one type and its members: all text, all numbers or all bytes."""
         if not value:
             raise self._refused("is an empty set, which DynamoDB refuses: leave it out, or use an empty list")
-        # A member carries no type of its own: five bytes less than a value.
-        self.wire += 10 - 5 * len(value)
         kinds = {_set_type(member) for member in value}
         if len(kinds) > 1 or None in kinds:
             raise self._refused("is a set of mixed types: DynamoDB has sets of text, of numbers and of bytes")
@@ -173,13 +223,41 @@ class ItemEncoder:
         if size > MAX_NAME_BYTES:
             raise self._refused(f"has a name of {size:,} bytes, and DynamoDB takes {MAX_NAME_BYTES:,}")
         self.counted += size
-        self.wire += 4 + len(encode_basestring_ascii(text))
         return text
 
     def _refused(self, why: str) -> InvalidRecord:
         shown = self._name.encode("ascii", "backslashreplace").decode()
         shown = shown if len(shown) <= _LONGEST_SHOWN else shown[:_LONGEST_SHOWN] + "…"
         return InvalidRecord(f"attribute {shown!r} {why}")
+
+
+def with_bytes(value: object) -> object:
+    """Return a request or an answer that was read from JSON with its Base64 turned back into bytes.
+
+    Raises:
+        ValueError: it is no Base64.
+    """
+    if isinstance(value, list):
+        return [with_bytes(inner) for inner in cast("list[object]", value)]
+    if not isinstance(value, dict):
+        return value
+    fields = cast("dict[str, object]", value)
+    # An attribute may have such a name as well; what it stands for is then a dict.
+    if len(fields) == 1:
+        binary, members = fields.get("B"), fields.get("BS")
+        if isinstance(binary, str):
+            return {"B": b64decode(binary, validate=True)}
+        if isinstance(members, list):
+            return {"BS": [b64decode(str(text), validate=True) for text in cast("list[object]", members)]}
+    return {name: with_bytes(inner) for name, inner in fields.items()}
+
+
+def _base64(value: bytes) -> str:
+    return b64encode(value).decode()
+
+
+# Every part of an item is made by `ItemEncoder`: no cycle in it, and nothing but bytes that JSON has no form for.
+_ENCODER = JSONEncoder(default=_base64, check_circular=False)
 
 
 def _set_type(member: object) -> str | None:

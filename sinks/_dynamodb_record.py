@@ -5,16 +5,18 @@ Before: `DynamoDBSink.put`. After: the entry's payload, which goes into a reques
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from sinkwell.core import Encoded, InvalidRecord, RecordTooLarge
 
-from ._dynamodb_item import Floats, ItemEncoder
+from ._dynamodb_item import Floats, ItemEncoder, with_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._dynamodb_table import Table
 
 MAX_ITEM_BYTES = 409_600
@@ -23,9 +25,9 @@ MAX_ITEM_BYTES = 409_600
 UNIT_BYTES = 1_024
 """A write unit is for so many bytes of an item, begun ("Read/write capacity", developer guide, November 2026)."""
 
-# What a write's JSON has around its item, and around the list of its table.
-_AROUND_WRITE = len('{"DeleteRequest": {"Key": }}, ')
-_AROUND_TABLE = len(": [], ")
+# What a request's JSON has around the writes of a table and its name, and after each write.
+_AROUND_TABLE = len('"": [], ' + ", ")
+_CAPACITY = b', "ReturnConsumedCapacity": "TOTAL"'
 
 
 @dataclass(slots=True, frozen=True)
@@ -60,12 +62,17 @@ class Write(NamedTuple):
     Attributes:
         table: its name, under which the request lists the write.
         kind: `"PutRequest"` or `"DeleteRequest"`.
-        request: as it stands in the request.
+        body: its JSON, as it stands in the request.
     """
 
     table: str
     kind: str
-    request: dict[str, dict[str, object]]
+    body: bytes
+
+    @property
+    def request(self) -> object:
+        """The write as the client takes it."""
+        return with_bytes(json.loads(self.body))
 
 
 def encode_put(put: Put, table: Table, floats: Floats) -> Encoded:
@@ -74,17 +81,30 @@ def encode_put(put: Put, table: Table, floats: Floats) -> Encoded:
     Raises:
         InvalidRecord: DynamoDB would refuse it, and the whole request it is in.
     """
+    return encode_item(_mapping(put.item, "Put.item"), table, floats)
+
+
+def encode_item(record: Mapping[object, object], table: Table, floats: Floats) -> Encoded:
+    """Check and count an item.
+
+    Raises:
+        InvalidRecord: DynamoDB would refuse it, and the whole request it is in.
+    """
     encoder = ItemEncoder(floats)
-    item = encoder.encode(_mapping(put.item, "Put.item"))
+    item, text = encoder.encode_json(record, table.key_names)
     if encoder.counted > MAX_ITEM_BYTES:
         raise RecordTooLarge(
             f"an item of {encoder.counted:,} bytes is above the {MAX_ITEM_BYTES:,} that DynamoDB takes (names count "
             "as well): split it, or store it elsewhere and keep where"
         )
     key = table.key_of(item)
-    table.check_indexes(item)
-    write = Write(table.name, "PutRequest", {"PutRequest": {"Item": item}})
-    return Encoded(write, _wire(encoder, table), key, units=-(-encoder.counted // UNIT_BYTES))
+    if table.index_keys:
+        table.check_indexes(item)
+    body = f'{{"PutRequest": {{"Item": {text}}}}}'.encode("ascii")
+    name = table.name
+    # A request names each table once; the name is counted for each write.
+    size = len(body) + _AROUND_TABLE + len(name)
+    return Encoded(Write(name, "PutRequest", body), size, key, units=-(-encoder.counted // UNIT_BYTES))
 
 
 def encode_delete(delete: Delete, table: Table, floats: Floats) -> Encoded:
@@ -94,14 +114,14 @@ def encode_delete(delete: Delete, table: Table, floats: Floats) -> Encoded:
         InvalidRecord: DynamoDB would refuse it, and the whole request it is in.
     """
     encoder = ItemEncoder(floats)
-    attributes = encoder.encode(_mapping(delete.key, "Delete.key"))
+    given = _mapping(delete.key, "Delete.key")
+    attributes, text = encoder.encode_json(given, table.key_names)
     key = table.key_of(attributes)
-    if len(attributes) > len(table.key):
+    if len(given) > len(table.key):
         names = " and ".join(repr(attribute.name) for attribute in table.key)
         raise InvalidRecord(f"a key of {table} is made of {names}, and of nothing else")
-    return Encoded(
-        Write(table.name, "DeleteRequest", {"DeleteRequest": {"Key": attributes}}), _wire(encoder, table), key
-    )
+    body = f'{{"DeleteRequest": {{"Key": {text}}}}}'.encode("ascii")
+    return Encoded(Write(table.name, "DeleteRequest", body), len(body) + _AROUND_TABLE + len(table.name), key)
 
 
 def _mapping(value: object, what: str) -> Mapping[object, object]:
@@ -111,6 +131,11 @@ def _mapping(value: object, what: str) -> Mapping[object, object]:
     return cast("Mapping[object, object]", value)
 
 
-def _wire(encoder: ItemEncoder, table: Table) -> int:
-    """Bytes in a request. The table's name is counted for each write, though a request names each table once."""
-    return encoder.wire + _AROUND_WRITE + _AROUND_TABLE + len(encode_basestring_ascii(table.name))
+def request_body(request: Mapping[str, Sequence[Write]], *, counts_capacity: bool) -> bytes:
+    """Return the JSON of a `BatchWriteItem` with these writes, by their table's name: as botocore makes it."""
+    # A table's name needs no escapes: `is_table_name` has seen to it.
+    tables = [
+        b'"%b": [%b]' % (name.encode(), b", ".join([write.body for write in writes]))
+        for name, writes in request.items()
+    ]
+    return b'{"RequestItems": {%b}%b}' % (b", ".join(tables), _CAPACITY if counts_capacity else b"")

@@ -8,7 +8,7 @@ Sources: "Quotas" (developer guide, November 2026): 2,048 bytes for a partition 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, cast
 
@@ -55,11 +55,18 @@ class Table:
         name: as it is sent: the table's name or its ARN.
         key: its partition key and, if it has one, its sort key.
         index_keys: those of its indexes; a record may lack them.
+        key_names: the names of both.
     """
 
     name: str
     key: tuple[KeyAttribute, ...]
     index_keys: tuple[KeyAttribute, ...] = ()
+    key_names: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Gather the names of all key attributes."""
+        names = frozenset(attribute.name for attribute in (*self.key, *self.index_keys))
+        object.__setattr__(self, "key_names", names)
 
     @classmethod
     def read(cls, name: str, told: Mapping[str, object]) -> Table | None:
@@ -86,7 +93,7 @@ class Table:
         Raises:
             InvalidRecord: it has none, or one that DynamoDB would refuse.
         """
-        return (self.name, *(self._checked(attribute, attributes) for attribute in self.key))
+        return (self.name, *[self._checked(attribute, attributes) for attribute in self.key])
 
     def check_indexes(self, attributes: AttributeMap) -> None:
         """Check what the table's indexes demand: an attribute they are made of has their type, if it is there.
@@ -113,21 +120,27 @@ class Table:
         return (self.name, *values)
 
     def _checked(self, attribute: KeyAttribute, attributes: AttributeMap) -> object:
-        name, kind = attribute.name, attribute.type
-        what = f"attribute {name!r}, a key of {self}" + (f"'s index {attribute.index!r}," if attribute.index else ",")
-        typed = attributes.get(name)
+        kind = attribute.type
+        typed = attributes.get(attribute.name)
         if typed is None:
-            raise InvalidRecord(f"the record lacks {what.removesuffix(',')}")
+            raise InvalidRecord(f"the record lacks {self._called(attribute).removesuffix(',')}")
         value = typed.get(kind)
         if value is None:
-            raise InvalidRecord(f"{what} must be {_TYPE_NAMES[kind]}, not {next(iter(typed))}")
-        if kind != "N":
-            size = len(value.encode() if isinstance(value, str) else cast("bytes", value))
-            if size == 0:
-                raise InvalidRecord(f"{what} is empty, which DynamoDB refuses")
-            if size > attribute.max_bytes:
-                raise InvalidRecord(f"{what} has {size:,} bytes, and DynamoDB takes {attribute.max_bytes:,}")
-        return _normalised(value, kind)
+            raise InvalidRecord(f"{self._called(attribute)} must be {_TYPE_NAMES[kind]}, not {next(iter(typed))}")
+        if kind == "N":
+            return Decimal(cast("str", value))
+        size = len(value.encode() if isinstance(value, str) else cast("bytes", value))
+        if size == 0:
+            raise InvalidRecord(f"{self._called(attribute)} is empty, which DynamoDB refuses")
+        if size > attribute.max_bytes:
+            raise InvalidRecord(
+                f"{self._called(attribute)} has {size:,} bytes, and DynamoDB takes {attribute.max_bytes:,}"
+            )
+        return value
+
+    def _called(self, attribute: KeyAttribute) -> str:
+        index = f"'s index {attribute.index!r}" if attribute.index else ""
+        return f"attribute {attribute.name!r}, a key of {self}{index},"
 
 
 def is_table_name(name: object) -> bool:

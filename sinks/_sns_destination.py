@@ -26,13 +26,14 @@ from sinkwell.core import (
 
 from ._aws import AwsSettings, open_client, setup_problem
 from ._aws_batch import before_sending, converted, entry_verdict, retries_too_long
+from ._aws_transport import NotDirectError, Way
 from ._aws_verdicts import AWS_CODES, AwsError, Meaning, classify, codes, entries_named, meaning_of
+from ._sns_form import Payload, request_body
 from ._sns_message import (
     DEFAULT_BYTES,
     MOST_BYTES,
     SnsMessage,
     Topic,
-    choose_deduplication_id,
     encode_message,
     encode_text,
     is_topic_arn,
@@ -113,6 +114,7 @@ class SnsDestination:
         # Every topic whose attributes were read. Others are read by the first write to them.
         self._topics: dict[str, Topic] = {}
         self._stack = AsyncExitStack()
+        self._way = Way(f"sns:{self._topic.name}", settings.transport, policy)
         self._api: SnsApi | None = None
         self.name = f"sns:{self._topic.name}"
         # What the most generous topic allows; `open` sets what the sink's own does.
@@ -121,8 +123,13 @@ class SnsDestination:
             raise ConfigError(problem)
 
     def __repr__(self) -> str:
-        """Return its name: settings may hold credentials."""
-        return f"<SnsDestination {self.name}>"
+        """Return its name and its way: settings may hold credentials."""
+        return f"<SnsDestination {self.name} transport={self.transport}>"
+
+    @property
+    def transport(self) -> str:
+        """How batches are sent: "direct", or "client" and why."""
+        return str(self._way)
 
     async def open(self) -> None:
         """Make the client and read the topic's attributes.
@@ -133,7 +140,10 @@ class SnsDestination:
         Raises:
             ConfigError: the topic is missing, out of reach, or not for these credentials.
         """
-        self._api = cast("SnsApi", await open_client(self._stack, "sns", self._settings, self._policy))
+        client = await open_client(self._stack, "sns", self._settings, self._policy)
+        self._api = cast("SnsApi", client)
+        parameters: dict[str, object] = {"TopicArn": self._topic.arn, "PublishBatchRequestEntries": []}
+        await self._way.find(client, "PublishBatch", parameters)
         problem: ConfigError | None = None
         max_bytes = DEFAULT_BYTES
         try:
@@ -188,14 +198,11 @@ class SnsDestination:
         return [fate[entry] for entry in batch.entries]
 
     async def _publish(self, topic: Topic, going: Sequence[Entry]) -> list[Verdict[SnsReceipt]]:
-        entries: list[dict[str, object]] = []
-        for index, entry in enumerate(going):
-            payload = cast("dict[str, object]", entry.payload)
-            choose_deduplication_id(payload, topic)
-            entries.append({"Id": str(index), **payload})
-        assert self._api is not None, "write comes after open"
+        for entry in going:
+            if entry.payload.chosen_id:
+                entry.payload = entry.payload.decided(topic_makes_ids=topic.makes_deduplication_ids)
         try:
-            answer = await self._api.publish_batch(TopicArn=topic.arn, PublishBatchRequestEntries=entries)
+            answer = await self._send(topic.arn, [entry.payload for entry in going])
         except Exception as error:  # noqa: BLE001 - whatever a client raises, it is about these entries
             if len(going) > 1 and isinstance(error, ClientError) and meaning_of(error, SNS_CODES)[1] == _TOO_LONG:
                 return [self._too_much(topic, going)] * len(going)
@@ -204,6 +211,17 @@ class SnsDestination:
             entry_verdict(item, SNS_CODES, topic, partial(_receipt, entry.attempts))
             for item, entry in zip(entries_named(answer, len(going)), going, strict=True)
         ]
+
+    async def _send(self, arn: str, payloads: Sequence[Payload]) -> object:
+        direct = self._way.direct
+        if direct is not None:
+            try:
+                return await direct.call(None, {"TopicArn": arn}, request_body(arn, payloads))
+            except NotDirectError as error:
+                await self._way.leave(error)
+        assert self._api is not None, "write comes after open"
+        entries = [{"Id": str(index), **payload.fields} for index, payload in enumerate(payloads)]
+        return await self._api.publish_batch(TopicArn=arn, PublishBatchRequestEntries=entries)
 
     def _too_much(self, topic: Topic, going: Sequence[Entry]) -> Retry:
         """Ask less of the topic from now on: its limit was lowered, or it counts what its documents don't tell.
@@ -216,8 +234,9 @@ class SnsDestination:
         return Retry(AwsError(said, code=_TOO_LONG))
 
     async def aclose(self) -> None:
-        """Close the client and its connections."""
+        """Close the client and all connections."""
         self._api = None
+        await self._way.aclose()
         await self._stack.aclose()
 
     async def _learn(self, topic: Topic) -> Topic:

@@ -16,6 +16,7 @@ from uuid import uuid4
 from sinkwell.core import Encoded, InvalidRecord, RecordTooLarge
 
 from ._aws_message import AttributeValue, MessageAttribute, checked_id, checked_text, encode_attributes
+from ._sns_form import Payload, form_of, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,7 +129,8 @@ def encode_text(text: str, topic: Topic) -> Encoded:
     Raises:
         InvalidRecord: SNS would refuse it.
     """
-    return Encoded({"Message": text}, _within(_text_size(text, "the message", topic), topic), None, topic.arn)
+    size = _within(_text_size(text, "the message", topic), topic)
+    return Encoded(Payload(b"Message=" + quoted(text)), size, None, topic.arn)
 
 
 def encode_message(message: SnsMessage, topic: Topic) -> Encoded:
@@ -137,25 +139,26 @@ def encode_message(message: SnsMessage, topic: Topic) -> Encoded:
     Raises:
         InvalidRecord: SNS would refuse it, and with it all of the request.
     """
-    payload: dict[str, object] = {"Message": message.message}
+    fields: dict[str, object] = {"Message": message.message}
     size = _text_size(message.message, "the message", topic)
     if message.structure is not None:
-        payload["MessageStructure"] = _checked_structure(message, topic)
+        fields["MessageStructure"] = _checked_structure(message, topic)
     if message.subject is not None:
-        payload["Subject"] = _checked_subject(message.subject, topic)
+        fields["Subject"] = _checked_subject(message.subject, topic)
         # Nothing says whether SNS counts it. If not, a message within 400 bytes of the limit is refused too early.
         size += len(message.subject.encode())
     if message.attributes:
-        payload["MessageAttributes"], attributes_size = encode_attributes(message.attributes, topic, _text_size)
+        fields["MessageAttributes"], attributes_size = encode_attributes(message.attributes, topic, _text_size)
         size += attributes_size
-    payload |= _fifo_fields(message, topic) if topic.is_fifo else _standard_fields(message, topic)
+    fields |= _fifo_fields(message, topic) if topic.is_fifo else _standard_fields(message, topic)
+    is_undecided = topic.is_fifo and not topic.is_known and message.deduplication_id is None
+    payload = Payload(form_of(fields), _new_id() if is_undecided else "")
     return Encoded(payload, _within(size, topic), message.group_id if topic.is_fifo else None, topic.arn)
 
 
-def choose_deduplication_id(payload: dict[str, object], topic: Topic) -> None:
-    """Give a message of a FIFO topic an id that stays the same however often the message is sent."""
-    if topic.is_fifo and not topic.makes_deduplication_ids:
-        payload.setdefault("MessageDeduplicationId", uuid4().hex)
+def _new_id() -> str:
+    """Return an id that stays the same however often the message is sent, so that SNS has it once."""
+    return uuid4().hex
 
 
 def _fifo_fields(message: SnsMessage, topic: Topic) -> dict[str, object]:
@@ -164,8 +167,8 @@ def _fifo_fields(message: SnsMessage, topic: Topic) -> dict[str, object]:
     fields: dict[str, object] = {"MessageGroupId": checked_id(message.group_id, "group_id", topic)}
     if message.deduplication_id is not None:
         fields["MessageDeduplicationId"] = checked_id(message.deduplication_id, "deduplication_id", topic)
-    if topic.is_known:
-        choose_deduplication_id(fields, topic)
+    elif topic.is_known and not topic.makes_deduplication_ids:
+        fields["MessageDeduplicationId"] = _new_id()
     return fields
 
 

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
 from sinkwell.core import (
@@ -25,19 +26,15 @@ from sinkwell.core import (
 
 from ._aws import AwsSettings, open_client, setup_problem
 from ._aws_batch import before_sending, converted, entry_verdict, retries_too_long
+from ._aws_transport import NotDirectError, Way
 from ._aws_verdicts import AWS_CODES, AwsError, Meaning, classify, codes, entries_named, short
 from ._sqs_digest import first_difference
-from ._sqs_message import (
-    MAX_BATCH_BYTES,
-    Queue,
-    SqsMessage,
-    encode_body,
-    encode_message,
-    leave_deduplication_to_queue,
-)
+from ._sqs_message import MAX_BATCH_BYTES, Queue, SqsMessage, encode_body, encode_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from ._sqs_message import Payload
 
 MAX_RECORDS = 10
 """SendMessageBatch (SQS API reference, November 2026): ten entries, and 1,048,576 bytes of all together."""
@@ -106,6 +103,7 @@ class SqsDestination:
         # Every queue whose attributes were read. Others are read by the first write to them.
         self._queues: dict[str, Queue] = {}
         self._stack = AsyncExitStack()
+        self._way = Way(f"sqs:{self._queue.name}", settings.transport, policy)
         self._api: SqsApi | None = None
         self.name = f"sqs:{self._queue.name}"
         self.limits = Limits(
@@ -115,8 +113,13 @@ class SqsDestination:
             raise ConfigError(problem)
 
     def __repr__(self) -> str:
-        """Return its name: settings may hold credentials."""
-        return f"<SqsDestination {self.name}>"
+        """Return its name and its way: settings may hold credentials."""
+        return f"<SqsDestination {self.name} transport={self.transport}>"
+
+    @property
+    def transport(self) -> str:
+        """How batches are sent: "direct", or "client" and why."""
+        return str(self._way)
 
     async def open(self) -> None:
         """Make the client and read the queue's attributes.
@@ -126,7 +129,9 @@ class SqsDestination:
         Raises:
             ConfigError: the queue is missing, out of reach, or not for these credentials.
         """
-        self._api = cast("SqsApi", await open_client(self._stack, "sqs", self._settings, self._policy))
+        client = await open_client(self._stack, "sqs", self._settings, self._policy)
+        self._api = cast("SqsApi", client)
+        await self._way.find(client, "SendMessageBatch", {"QueueUrl": self._queue.url, "Entries": []})
         problem: ConfigError | None = None
         try:
             await self._learn(self._queue)
@@ -171,22 +176,32 @@ class SqsDestination:
                 return [Retry(late)] * len(batch)
             except Exception as error:  # noqa: BLE001 - as in `open`
                 return [before_sending(error, SQS_CODES, Queue.unread(url))] * len(batch)
-        entries: list[dict[str, object]] = []
-        for index, payload in enumerate(batch.payloads):
-            leave_deduplication_to_queue(payload, queue)
-            entries.append({"Id": str(index), **payload})
-        assert self._api is not None, "write comes after open"
+        for entry in batch.entries:
+            if entry.payload.chosen_id:
+                entry.payload = entry.payload.decided(queue)
         try:
-            answer = await self._api.send_message_batch(QueueUrl=url, Entries=entries)
+            answer = await self._send(url, batch.payloads)
         except Exception as error:  # noqa: BLE001 - whatever a client raises, it is about these entries
             return [classify(error, SQS_CODES, str(queue))] * len(batch)
         said = entries_named(answer, len(batch))
         return [_verdict(item, entry, queue) for item, entry in zip(said, batch.entries, strict=True)]
 
     async def aclose(self) -> None:
-        """Close the client and its connections."""
+        """Close the client and all connections."""
         self._api = None
+        await self._way.aclose()
         await self._stack.aclose()
+
+    async def _send(self, url: str, payloads: Sequence[Payload]) -> object:
+        direct = self._way.direct
+        if direct is not None:
+            try:
+                return await direct.call(None, {"QueueUrl": url}, _body(url, payloads))
+            except NotDirectError as error:
+                await self._way.leave(error)
+        assert self._api is not None, "write comes after open"
+        entries = [{"Id": str(index), **payload.fields} for index, payload in enumerate(payloads)]
+        return await self._api.send_message_batch(QueueUrl=url, Entries=entries)
 
     async def _learn(self, queue: Queue) -> Queue:
         assert self._api is not None, "open makes the client"
@@ -215,6 +230,11 @@ def _named(queue_url: object, error: type[ConfigError | InvalidRecord]) -> Queue
     if not isinstance(queue_url, str) or not queue_url.startswith(("https://", "http://")):
         raise error("queue_url must be the queue's URL, as https://sqs.eu-west-1.amazonaws.com/123456789012/orders")
     return Queue.unread(queue_url)
+
+
+def _body(url: str, payloads: Sequence[Payload]) -> bytes:
+    entries = b",".join([b'{"Id":"%d",%b}' % (place, payload.text) for place, payload in enumerate(payloads)])
+    return b'{"QueueUrl":%b,"Entries":[%b]}' % (encode_basestring(url).encode(), entries)
 
 
 def _receipt(attempts: int, message_id: str, sequence_number: str | None) -> SqsReceipt:

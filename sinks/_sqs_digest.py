@@ -14,21 +14,23 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ._sqs_message import Payload
+
 _BINARY = b"\x02"
 _STRING = b"\x01"
 
 
-def first_difference(payload: Mapping[str, object], said: Mapping[str, object]) -> str | None:
+def first_difference(payload: Payload, said: Mapping[str, object]) -> str | None:
     """Return the digest in the answer that isn't of what was sent; one that is not told proves nothing."""
     body = said.get("MD5OfMessageBody")
-    if body is not None and body != _digest(cast("str", payload["MessageBody"]).encode()):
+    if body is not None and body != payload.body_digest:
         return "MD5OfMessageBody"
     for field, name in (
         ("MessageAttributes", "MD5OfMessageAttributes"),
         ("MessageSystemAttributes", "MD5OfMessageSystemAttributes"),
     ):
         told = said.get(name)
-        if told is not None and told != _digest_of(cast("_Attributes", payload.get(field) or {})):
+        if told is not None and told != _digest_of_all(cast("_Attributes", payload.fields.get(field) or {})):
             return name
     return None
 
@@ -36,7 +38,7 @@ def first_difference(payload: Mapping[str, object], said: Mapping[str, object]) 
 _Attributes = dict[str, dict[str, object]]
 
 
-def _digest_of(attributes: _Attributes) -> str:
+def _digest_of_all(attributes: _Attributes) -> str:
     """Digest attributes by name, each part with its length before it; of the value also whether it is binary."""
     parts: list[bytes] = []
     for name, typed in sorted(attributes.items()):
@@ -46,12 +48,13 @@ def _digest_of(attributes: _Attributes) -> str:
         for part in (name.encode(), cast("str", typed["DataType"]).encode()):
             parts += [_length(part), part]
         parts += [_BINARY if is_binary else _STRING, _length(content), content]
-    return _digest(b"".join(parts))
+    return digest_of(b"".join(parts))
 
 
 def _length(part: bytes) -> bytes:
     return struct.pack(">I", len(part))
 
 
-def _digest(content: bytes) -> str:
+def digest_of(content: bytes) -> str:
+    """Return what SQS says of a text that it stored."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()

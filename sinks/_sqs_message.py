@@ -7,14 +7,18 @@ metadata" (developer guide), as they read in November 2026.
 
 from __future__ import annotations
 
+import json
 import re
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from json.encoder import encode_basestring
+from typing import TYPE_CHECKING, NamedTuple, cast
 from uuid import uuid4
 
 from sinkwell.core import Encoded, InvalidRecord, RecordTooLarge
 
 from ._aws_message import AttributeValue, MessageAttribute, checked_id, checked_text, encode_attributes
+from ._sqs_digest import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,10 +65,29 @@ class SqsMessage:
     trace_header: str | None = None
 
 
-class ChosenId(str):
-    """A deduplication id that no caller gave."""
+class Payload(NamedTuple):
+    """A message as it goes into a request.
 
-    __slots__ = ()
+    Attributes:
+        text: its fields in JSON, as they stand between an entry's braces.
+        body_digest: MD5 of the body, which SQS's answer must tell.
+        chosen_id: a deduplication id for a FIFO queue, in case that it does not make them itself: nobody knows yet.
+    """
+
+    text: bytes
+    body_digest: str
+    chosen_id: str = ""
+
+    def decided(self, queue: Queue) -> Payload:
+        """Return it for the queue, now that it was read."""
+        chosen = f',"MessageDeduplicationId":"{self.chosen_id}"'.encode()
+        return Payload(self.text if queue.makes_deduplication_ids else self.text + chosen, self.body_digest)
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """The fields as the client takes them."""
+        fields: dict[str, object] = json.loads(b"{%b}" % self.text, object_hook=_with_bytes)
+        return fields
 
 
 @dataclass(slots=True, frozen=True)
@@ -121,7 +144,8 @@ def encode_body(body: str, queue: Queue) -> Encoded:
     size = _text_size(body, "the body", queue)
     if size > queue.max_message_bytes:
         raise _too_large(size, queue)
-    return Encoded({"MessageBody": body}, size, None, queue.url)
+    text = b'"MessageBody":' + encode_basestring(body).encode()
+    return Encoded(Payload(text, digest_of(body.encode())), size, None, queue.url)
 
 
 def encode_message(message: SqsMessage, queue: Queue, *, fair_queues: bool = False) -> Encoded:
@@ -130,29 +154,44 @@ def encode_message(message: SqsMessage, queue: Queue, *, fair_queues: bool = Fal
     Raises:
         InvalidRecord: SQS would refuse it, alone or with the whole request it is in.
     """
-    payload: dict[str, object] = {"MessageBody": message.body}
+    fields: dict[str, object] = {"MessageBody": message.body}
     size = _text_size(message.body, "the body", queue)
     if message.attributes:
         if len(message.attributes) > MAX_ATTRIBUTES:
             raise InvalidRecord(f"{len(message.attributes)} attributes for {queue}: SQS takes at most {MAX_ATTRIBUTES}")
-        payload["MessageAttributes"], attributes_size = encode_attributes(message.attributes, queue, _text_size)
+        fields["MessageAttributes"], attributes_size = encode_attributes(message.attributes, queue, _text_size)
         size += attributes_size
     if size > queue.max_message_bytes:
         raise _too_large(size, queue)
     if message.trace_header is not None:
         header = {"DataType": "String", "StringValue": _checked_trace_header(message.trace_header, queue)}
-        payload["MessageSystemAttributes"] = {"AWSTraceHeader": header}
+        fields["MessageSystemAttributes"] = {"AWSTraceHeader": header}
     if queue.is_fifo:
-        payload |= _fifo_fields(message, queue)
-        return Encoded(payload, size, message.group_id, queue.url)
-    payload |= _standard_fields(message, queue, fair_queues=fair_queues)
-    return Encoded(payload, size, None, queue.url)
+        fields |= _fifo_fields(message, queue)
+        is_undecided = not queue.is_known and message.deduplication_id is None
+        return Encoded(_payload(fields, _new_id() if is_undecided else ""), size, message.group_id, queue.url)
+    fields |= _standard_fields(message, queue, fair_queues=fair_queues)
+    return Encoded(_payload(fields), size, None, queue.url)
 
 
-def leave_deduplication_to_queue(payload: dict[str, object], queue: Queue) -> None:
-    """Take back the id that was chosen before it was known that the queue makes ids of its own."""
-    if queue.makes_deduplication_ids and isinstance(payload.get("MessageDeduplicationId"), ChosenId):
-        del payload["MessageDeduplicationId"]
+def _new_id() -> str:
+    """Return an id that stays the same however often the message is sent, so that SQS has it once."""
+    return uuid4().hex
+
+
+def _payload(fields: dict[str, object], chosen_id: str = "") -> Payload:
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), default=_base64)[1:-1].encode()
+    return Payload(text, digest_of(cast("str", fields["MessageBody"]).encode()), chosen_id)
+
+
+def _base64(value: bytes) -> str:
+    return b64encode(value).decode()
+
+
+def _with_bytes(fields: dict[str, object]) -> dict[str, object]:
+    value = fields.get("BinaryValue")
+    # An attribute may have that name as well; what it stands for is then no text.
+    return fields | {"BinaryValue": b64decode(value)} if isinstance(value, str) else fields
 
 
 def _fifo_fields(message: SqsMessage, queue: Queue) -> dict[str, object]:
@@ -163,9 +202,8 @@ def _fifo_fields(message: SqsMessage, queue: Queue) -> dict[str, object]:
     fields: dict[str, object] = {"MessageGroupId": checked_id(message.group_id, "group_id", queue)}
     if message.deduplication_id is not None:
         fields["MessageDeduplicationId"] = checked_id(message.deduplication_id, "deduplication_id", queue)
-    elif not queue.makes_deduplication_ids:
-        # The same however often the message is sent, so that SQS has it once.
-        fields["MessageDeduplicationId"] = ChosenId(uuid4().hex)
+    elif queue.is_known and not queue.makes_deduplication_ids:
+        fields["MessageDeduplicationId"] = _new_id()
     return fields
 
 

@@ -16,7 +16,7 @@ with needs_extra("dynamodb"):
     from pydantic import BeforeValidator
     from pydantic_settings import NoDecode
 
-    from ._aws import AwsSession, AwsSettings
+    from ._aws import AwsSession, AwsSettings, Transport
     from ._aws_verdicts import AwsError
     from ._dynamodb_answer import DynamoDBReceipt
     from ._dynamodb_destination import DynamoDBDestination
@@ -32,7 +32,17 @@ if TYPE_CHECKING:
 
     from sinkwell.core import DeadLetterTarget, Observer
 
-__all__ = ["AwsError", "AwsSession", "Delete", "DynamoDBReceipt", "DynamoDBSink", "DynamoDBStats", "Floats", "Put"]
+__all__ = [
+    "AwsError",
+    "AwsSession",
+    "Delete",
+    "DynamoDBReceipt",
+    "DynamoDBSink",
+    "DynamoDBStats",
+    "Floats",
+    "Put",
+    "Transport",
+]
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -81,6 +91,10 @@ class DynamoDBSink(Sink[object, DynamoDBReceipt]):
 
         consumed_capacity: ask for the write units that each request consumed, and sum them up by table in `stats()`.
 
+        transport: how batches are sent. `"auto"`: signed and sent straight from their payloads, or through the client
+            where the session asks for what only the client does. `"client"`: always through the client.
+            `"direct"`: never, and a `ConfigError` says what speaks against it.
+
         policy: limits, timing, concurrency, retries. `Rate(units=...)` is in write units a second: one for each KiB
             that an item begins, one for a delete.
 
@@ -105,13 +119,18 @@ class DynamoDBSink(Sink[object, DynamoDBReceipt]):
         floats: Floats = "refuse",
         coalesce: bool = False,
         consumed_capacity: bool = False,
+        transport: Transport = "auto",
         policy: Policy | None = None,
         dead_letter: DeadLetterTarget | None = None,
         observer: Observer | None = None,
     ) -> None:
         policy = policy or Policy()
         settings = AwsSettings(
-            session=session, endpoint_url=endpoint_url, region_name=region_name, allow_http=allow_http
+            session=session,
+            endpoint_url=endpoint_url,
+            region_name=region_name,
+            allow_http=allow_http,
+            transport=transport,
         )
         destination = DynamoDBDestination(
             table_name,
@@ -126,6 +145,12 @@ class DynamoDBSink(Sink[object, DynamoDBReceipt]):
         self._consumed = destination.consumed
         super().__init__(destination, policy, dead_letter=dead_letter, observer=observer)
         self._keys = destination.key_types
+        self._way = destination
+
+    @property
+    def transport(self) -> str:
+        """How batches are sent: `"direct"`, or `"client"` with the reason. `"unopened"` before the sink is open."""
+        return self._way.transport
 
     @property
     def key(self) -> dict[str, str]:
@@ -159,6 +184,7 @@ class DynamoDBSink(Sink[object, DynamoDBReceipt]):
             floats=settings.floats,
             coalesce=settings.coalesce,
             consumed_capacity=settings.consumed_capacity,
+            transport=settings.transport,
             policy=settings.policy(),
         )
 
@@ -178,3 +204,4 @@ class DynamoDBSettings(PolicySettings, env_prefix="SINKWELL_DYNAMODB_"):
     floats: Floats = "refuse"
     coalesce: bool = False
     consumed_capacity: bool = False
+    transport: Transport = "auto"

@@ -12,7 +12,7 @@ from sinkwell.core import Policy, Sink
 from ._extras import needs_extra
 
 with needs_extra("sns"):
-    from ._aws import AwsSession, AwsSettings
+    from ._aws import AwsSession, AwsSettings, Transport
     from ._aws_verdicts import AwsError
     from ._json import json_text
     from ._settings import PolicySettings
@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 
     from sinkwell.core import DeadLetterTarget, Observer
 
-__all__ = ["AttributeValue", "AwsError", "AwsSession", "SnsAttribute", "SnsMessage", "SnsReceipt", "SnsSink"]
+__all__ = [
+    "AttributeValue",
+    "AwsError",
+    "AwsSession",
+    "SnsAttribute",
+    "SnsMessage",
+    "SnsReceipt",
+    "SnsSink",
+    "Transport",
+]
 
 
 class SnsSink(Sink[object, SnsReceipt]):
@@ -55,6 +64,10 @@ class SnsSink(Sink[object, SnsReceipt]):
             only a part of a batch. `False` lets a group fill a batch; a message that SNS refuses for the moment then
             arrives after those that followed it.
 
+        transport: how batches are sent. `"auto"`: signed and sent straight from their payloads, or through the client
+            where the session asks for what only the client does. `"client"`: always through the client.
+            `"direct"`: never, and a `ConfigError` says what speaks against it.
+
         policy: limits, timing, concurrency, retries. For FIFO topics `delivery_timeout` must stay below 290 seconds.
 
         dead_letter: gets what ended without a receipt.
@@ -75,6 +88,7 @@ class SnsSink(Sink[object, SnsReceipt]):
         allow_http: bool = False,
         encode: Callable[[object], str | SnsMessage] | None = None,
         strict_order: bool = True,
+        transport: Transport = "auto",
         policy: Policy | None = None,
         dead_letter: DeadLetterTarget | None = None,
         observer: Observer | None = None,
@@ -87,11 +101,18 @@ class SnsSink(Sink[object, SnsReceipt]):
             # SNS takes a message only in the region of its topic.
             region_name=region_name or in_arn,
             allow_http=allow_http,
+            transport=transport,
         )
         destination = SnsDestination(
             topic_arn, settings=settings, policy=policy, encode=encode or json_text, strict_order=strict_order
         )
         super().__init__(destination, policy, dead_letter=dead_letter, observer=observer)
+        self._way = destination
+
+    @property
+    def transport(self) -> str:
+        """How batches are sent: `"direct"`, or `"client"` with the reason. `"unopened"` before the sink is open."""
+        return self._way.transport
 
     @classmethod
     def from_env(cls, env_file: str | Path | None = ".env") -> Self:
@@ -107,6 +128,7 @@ class SnsSink(Sink[object, SnsReceipt]):
             region_name=settings.region_name,
             allow_http=settings.allow_http,
             strict_order=settings.strict_order,
+            transport=settings.transport,
             policy=settings.policy(),
         )
 
@@ -119,3 +141,4 @@ class SnsSettings(PolicySettings, env_prefix="SINKWELL_SNS_"):
     region_name: str | None = None
     allow_http: bool = False
     strict_order: bool = True
+    transport: Transport = "auto"

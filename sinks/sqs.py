@@ -13,7 +13,7 @@ from sinkwell.core import Policy, Sink
 from ._extras import needs_extra
 
 with needs_extra("sqs"):
-    from ._aws import AwsSession, AwsSettings
+    from ._aws import AwsSession, AwsSettings, Transport
     from ._aws_verdicts import AwsError
     from ._json import json_text
     from ._settings import PolicySettings
@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 
     from sinkwell.core import DeadLetterTarget, Observer
 
-__all__ = ["AttributeValue", "AwsError", "AwsSession", "SqsAttribute", "SqsMessage", "SqsReceipt", "SqsSink"]
+__all__ = [
+    "AttributeValue",
+    "AwsError",
+    "AwsSession",
+    "SqsAttribute",
+    "SqsMessage",
+    "SqsReceipt",
+    "SqsSink",
+    "Transport",
+]
 
 _REGION = re.compile(r"https://(?:sqs\.)?([a-z]{2}(?:-[a-z]+)+-\d)\.(?:queue\.)?amazonaws\.com(?:\.cn)?/")
 
@@ -61,6 +70,10 @@ class SqsSink(Sink[object, SqsReceipt]):
         fair_queues: take a `group_id` for standard queues, as SQS's fair queues do: it names the tenant, so that one
             with a backlog doesn't hold back the others. SQS bills these messages higher.
 
+        transport: how batches are sent. `"auto"`: signed and sent straight from their payloads, or through the client
+            where the session asks for what only the client does. `"client"`: always through the client.
+            `"direct"`: never, and a `ConfigError` says what speaks against it.
+
         policy: limits, timing, concurrency, retries. For FIFO queues `delivery_timeout` must stay below 290 seconds.
 
         dead_letter: gets what ended without a receipt.
@@ -82,6 +95,7 @@ class SqsSink(Sink[object, SqsReceipt]):
         encode: Callable[[object], str | SqsMessage] | None = None,
         strict_order: bool = True,
         fair_queues: bool = False,
+        transport: Transport = "auto",
         policy: Policy | None = None,
         dead_letter: DeadLetterTarget | None = None,
         observer: Observer | None = None,
@@ -93,6 +107,7 @@ class SqsSink(Sink[object, SqsReceipt]):
             endpoint_url=endpoint_url,
             region_name=region_name or (in_url[1] if in_url and endpoint_url is None else None),
             allow_http=allow_http,
+            transport=transport,
         )
         destination = SqsDestination(
             queue_url,
@@ -103,6 +118,12 @@ class SqsSink(Sink[object, SqsReceipt]):
             fair_queues=fair_queues,
         )
         super().__init__(destination, policy, dead_letter=dead_letter, observer=observer)
+        self._way = destination
+
+    @property
+    def transport(self) -> str:
+        """How batches are sent: `"direct"`, or `"client"` with the reason. `"unopened"` before the sink is open."""
+        return self._way.transport
 
     @classmethod
     def from_env(cls, env_file: str | Path | None = ".env") -> Self:
@@ -119,6 +140,7 @@ class SqsSink(Sink[object, SqsReceipt]):
             allow_http=settings.allow_http,
             strict_order=settings.strict_order,
             fair_queues=settings.fair_queues,
+            transport=settings.transport,
             policy=settings.policy(),
         )
 
@@ -132,3 +154,4 @@ class SqsSettings(PolicySettings, env_prefix="SINKWELL_SQS_"):
     allow_http: bool = False
     strict_order: bool = True
     fair_queues: bool = False
+    transport: Transport = "auto"

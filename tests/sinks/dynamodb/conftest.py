@@ -35,9 +35,12 @@ def make_destination(
     session: object = None,
     endpoint_url: str | None = None,
     policy: Policy | None = None,
+    transport: Any = "direct",
     **options: Any,
 ) -> DynamoDBDestination:
-    settings: Any = AwsSettings(session=session, endpoint_url=endpoint_url, region_name="us-east-1")
+    settings: Any = AwsSettings(
+        session=session, endpoint_url=endpoint_url, region_name="us-east-1", transport=transport
+    )
     given: dict[str, Any] = {"table_names": (), "encode": None, "floats": "refuse"} | options
     return DynamoDBDestination(name, settings=settings, policy=policy or Policy(), **given)
 

@@ -140,11 +140,12 @@ def word(verdict: object) -> str:
     return {Delivered: D, Rejected: X, Unknown: U}[type(verdict)]
 
 
+@pytest.mark.parametrize("transport", ["direct", "client"])
 @pytest.mark.parametrize(("fault", "expected"), FAULTS, ids=lambda value: repr(value)[:80])
 async def test_each_fault_gets_the_verdict_that_is_true(
-    aws: AwsEndpoint, opened: Callable[..., Any], fault: Any, expected: list[str]
+    aws: AwsEndpoint, opened: Callable[..., Any], fault: Any, expected: list[str], transport: str
 ) -> None:
-    destination = await opened(policy=IMPATIENT)
+    destination = await opened(policy=IMPATIENT, transport=transport)
     aws.plan.next(BATCH, fault)
     verdicts = await destination.write(batch_of(destination, [{"id": key} for key in "abc"]))
     assert [word(verdict) for verdict in verdicts] == expected

@@ -50,7 +50,9 @@ def client(dynamodb_server: DynamoDBLocalServer) -> Iterator[Any]:
 def sink_for(client: Any, dynamodb_server: DynamoDBLocalServer, session: aioboto3.Session) -> Callable[..., Any]:
     def make(name: str = USERS, *, url: str = "", **options: Any) -> DynamoDBSink:
         endpoint = url or dynamodb_server.url
-        return DynamoDBSink(name, session=session, endpoint_url=endpoint, region_name=REGION, **options)
+        return DynamoDBSink(
+            name, session=session, endpoint_url=endpoint, region_name=REGION, transport="direct", **options
+        )
 
     return make
 

@@ -37,7 +37,7 @@ async def queues(localstack_server: LocalStackServer, session: aioboto3.Session)
 def sink_for(localstack_server: LocalStackServer, session: aioboto3.Session) -> Callable[..., SnsSink]:
     def make(name: str, *, url: str = "", **options: Any) -> SnsSink:
         arn = f"arn:aws:sns:{REGION}:{ACCOUNT}:{name}"
-        return SnsSink(arn, session=session, endpoint_url=url or localstack_server.url, **options)
+        return SnsSink(arn, session=session, endpoint_url=url or localstack_server.url, transport="direct", **options)
 
     return make
 

@@ -153,7 +153,7 @@ def test_a_message_for_each_protocol_is_checked_at_put(text: str, sentence: str)
 
 def test_a_message_for_each_protocol_is_sent_as_it_was_written() -> None:
     text = json.dumps({"default": "", "sqs": "é", "unknown": "ignored"})
-    payload = encode_message(message(message=text, structure="json"), STANDARD).payload
+    payload = encode_message(message(message=text, structure="json"), STANDARD).payload.fields
     assert payload == {"Message": text, "MessageStructure": "json"}
 
 
@@ -169,22 +169,22 @@ def test_a_refusal_never_shows_the_content() -> None:
 
 def test_a_fifo_message_gets_an_id_of_its_own_unless_it_has_one_or_the_topic_makes_it() -> None:
     first, second = (encode_message(message(group_id="g"), FIFO) for _ in range(2))
-    assert first.payload["MessageDeduplicationId"] != second.payload["MessageDeduplicationId"]
+    assert first.payload.fields["MessageDeduplicationId"] != second.payload.fields["MessageDeduplicationId"]
     assert first.key == "g"
     given_id = encode_message(message(group_id="g", deduplication_id="mine"), FIFO)
-    assert given_id.payload["MessageDeduplicationId"] == "mine"
-    assert "MessageDeduplicationId" not in encode_message(message(group_id="g"), CONTENT).payload
+    assert given_id.payload.fields["MessageDeduplicationId"] == "mine"
+    assert "MessageDeduplicationId" not in encode_message(message(group_id="g"), CONTENT).payload.fields
 
 
 def test_a_group_of_a_standard_topic_is_handed_on_and_orders_nothing() -> None:
     encoded = encode_message(message(group_id="tenant"), STANDARD)
-    assert encoded.payload["MessageGroupId"] == "tenant"
+    assert encoded.payload.fields["MessageGroupId"] == "tenant"
     assert encoded.key is None
 
 
 def test_a_message_changed_after_put_is_sent_as_it_was() -> None:
     attributes: dict[str, Any] = {"k": "x"}
-    payload = encode_message(message(attributes=attributes), STANDARD).payload
+    payload = encode_message(message(attributes=attributes), STANDARD).payload.fields
     attributes["k"] = "y"
     assert payload["MessageAttributes"] == {"k": {"DataType": "String", "StringValue": "x"}}
 
@@ -240,10 +240,10 @@ def test_any_message_is_refused_at_put_or_taken_by_the_exact_rules_and_counted_a
         encoded = encode_message(record, topic)
     except InvalidRecord:
         return
-    sent = as_the_endpoint_reads_it(encoded.payload)
+    sent = as_the_endpoint_reads_it(encoded.payload.fields)
     rules.check_published(sent, is_fifo=topic.is_fifo, is_content_based=topic.makes_deduplication_ids)
     rules.check_sizes([sent], topic.max_bytes, is_batch=True)
     parts = [record.message.encode(), (record.subject or "").encode()]
-    for name, value in encoded.payload.get("MessageAttributes", {}).items():
+    for name, value in encoded.payload.fields.get("MessageAttributes", {}).items():
         parts += [name.encode(), *(part if isinstance(part, bytes) else part.encode() for part in value.values())]
     assert encoded.size == sent.size == len(b"".join(parts))

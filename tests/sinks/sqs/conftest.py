@@ -36,9 +36,10 @@ def make_destination(
     session: object = None,
     endpoint_url: str | None = None,
     policy: Policy | None = None,
+    transport: Any = "direct",
     **options: object,
 ) -> SqsDestination:
-    settings = AwsSettings(session=session, endpoint_url=endpoint_url, region_name="us-east-1")
+    settings = AwsSettings(session=session, endpoint_url=endpoint_url, region_name="us-east-1", transport=transport)
     given = {"encode": json_text, "strict_order": True} | options
     return SqsDestination(url, settings=settings, policy=policy or Policy(), **given)
 

@@ -10,6 +10,7 @@ import pytest
 
 from sinkwell.core import DeliveryError, Outcome
 from sinkwell.sinks._sqs_digest import first_difference
+from sinkwell.sinks._sqs_message import Queue, encode_body, encode_message
 from sinkwell.sinks.sqs import SqsAttribute, SqsMessage, SqsReceipt
 from tests.sinks.sqs.conftest import bodies
 
@@ -90,18 +91,12 @@ async def test_a_digest_that_is_not_told_proves_nothing(aws: AwsEndpoint, sink_f
 
 def test_the_digest_of_attributes_is_the_one_that_aws_documents() -> None:
     # Computed by AWS's recipe with other tools: sorted names, lengths of four bytes, 1 for text and 2 for bytes.
-    payload = {
-        "MessageBody": "hello",
-        "MessageAttributes": {"b": {"DataType": "Binary", "BinaryValue": b"\x01"}, "a": string("x")},
-    }
+    payload = encode_message(SqsMessage("hello", {"b": b"\x01", "a": "x"}), Queue("https://q", is_fifo=False)).payload
+    plain = encode_body("hello", Queue("https://q", is_fifo=False)).payload
     said = {
         "MD5OfMessageBody": "5d41402abc4b2a76b9719d911017c592",
         "MD5OfMessageAttributes": "00b20ddba5ce5486e92e6154f9c21903",
     }
     assert first_difference(payload, said) is None
     assert first_difference(payload, said | {"MD5OfMessageSystemAttributes": "0" * 32}) is not None
-    assert first_difference({"MessageBody": "hello"}, said) == "MD5OfMessageAttributes"
-
-
-def string(value: str) -> dict[str, str]:
-    return {"DataType": "String", "StringValue": value}
+    assert first_difference(plain, said) == "MD5OfMessageAttributes"

@@ -52,7 +52,7 @@ async def test_fair_queues_are_a_setting_of_the_environment(monkeypatch: pytest.
     monkeypatch.setenv("SINKWELL_SQS_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/123456789012/orders")
     monkeypatch.setenv("SINKWELL_SQS_FAIR_QUEUES", "true")
     destination: Any = SqsSink.from_env(None)._destination
-    assert destination.encode(SqsMessage("a", group_id="tenant")).payload["MessageGroupId"] == "tenant"
+    assert destination.encode(SqsMessage("a", group_id="tenant")).payload.fields["MessageGroupId"] == "tenant"
 
 
 async def test_a_trace_header_goes_along_and_is_not_counted(aws: AwsEndpoint, sink_for: Callable[..., Any]) -> None:

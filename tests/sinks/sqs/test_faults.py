@@ -104,12 +104,13 @@ FAULTS = [
 ]
 
 
+@pytest.mark.parametrize("transport", ["direct", "client"])
 @pytest.mark.parametrize(("fault", "expected"), FAULTS, ids=lambda value: repr(value)[:80])
 async def test_each_fault_gets_the_verdict_that_is_true(
-    aws: AwsEndpoint, opened: Callable[..., Any], fault: Any, expected: list[str]
+    aws: AwsEndpoint, opened: Callable[..., Any], fault: Any, expected: list[str], transport: str
 ) -> None:
     queue_url = aws.sqs.create_queue("orders")
-    destination = await opened(queue_url, policy=IMPATIENT)
+    destination = await opened(queue_url, policy=IMPATIENT, transport=transport)
     aws.plan.next("SendMessageBatch", fault)
     verdicts = await destination.write(batch_of(destination, ["a", "b", "c"]))
     assert [word(verdict) for verdict in verdicts] == expected

@@ -37,7 +37,9 @@ def sink_for(localstack_server: LocalStackServer, session: aioboto3.Session) -> 
     def make(name: str, *, url: str = "", **options: Any) -> SqsSink:
         endpoint = url or localstack_server.url
         queue_url = f"{localstack_server.url}/{ACCOUNT}/{name}"
-        return SqsSink(queue_url, session=session, endpoint_url=endpoint, region_name=REGION, **options)
+        return SqsSink(
+            queue_url, session=session, endpoint_url=endpoint, region_name=REGION, transport="direct", **options
+        )
 
     return make
 

@@ -141,21 +141,21 @@ def test_a_refusal_never_shows_the_content() -> None:
 
 def test_a_fifo_message_gets_an_id_of_its_own_unless_it_has_one_or_the_queue_makes_it() -> None:
     first, second = (encode_message(message(group_id="g"), FIFO) for _ in range(2))
-    assert first.payload["MessageDeduplicationId"] != second.payload["MessageDeduplicationId"]
+    assert first.payload.fields["MessageDeduplicationId"] != second.payload.fields["MessageDeduplicationId"]
     assert first.key == "g"
     given_id = encode_message(message(group_id="g", deduplication_id="mine"), FIFO)
-    assert given_id.payload["MessageDeduplicationId"] == "mine"
-    assert "MessageDeduplicationId" not in encode_message(message(group_id="g"), CONTENT).payload
+    assert given_id.payload.fields["MessageDeduplicationId"] == "mine"
+    assert "MessageDeduplicationId" not in encode_message(message(group_id="g"), CONTENT).payload.fields
 
 
 @pytest.mark.parametrize("delay", [0, 900])
 def test_a_delay_goes_with_its_message(delay: int) -> None:
-    assert encode_message(message(delay_seconds=delay), STANDARD).payload["DelaySeconds"] == delay
+    assert encode_message(message(delay_seconds=delay), STANDARD).payload.fields["DelaySeconds"] == delay
 
 
 def test_a_message_changed_after_put_is_sent_as_it_was() -> None:
     attributes: dict[str, Any] = {"k": "x"}
-    payload = encode_message(message(attributes=attributes), STANDARD).payload
+    payload = encode_message(message(attributes=attributes), STANDARD).payload.fields
     attributes["k"] = "y"
     assert payload["MessageAttributes"] == {"k": {"DataType": "String", "StringValue": "x"}}
 
@@ -235,11 +235,11 @@ def test_any_message_is_refused_at_put_or_taken_by_the_exact_rules_and_counted_a
         encoded = encode_message(record, queue, fair_queues=fair)
     except InvalidRecord:
         return
-    sent = rules.read_sent(wire_form(encoded.payload))
+    sent = rules.read_sent(wire_form(encoded.payload.fields))
     assert rules.find_entry_error(sent, queue.max_message_bytes, is_fifo=queue.is_fifo) is None
     if queue.is_fifo:
         rules.check_fifo(sent, is_content_based=queue.makes_deduplication_ids, is_batch=True)
     parts = [record.body.encode()]
-    for name, value in encoded.payload.get("MessageAttributes", {}).items():
+    for name, value in encoded.payload.fields.get("MessageAttributes", {}).items():
         parts += [name.encode(), *(part if isinstance(part, bytes) else part.encode() for part in value.values())]
     assert encoded.size == sent.size == len(b"".join(parts))

@@ -100,7 +100,7 @@ async def test_a_fifo_queue_that_only_records_name_has_its_ids_chosen_at_put(aws
     queue_url, other = aws.sqs.create_queue("orders"), aws.sqs.create_queue("other.fifo")
     async with sink_for(queue_url) as sink:
         chosen = sink._destination.encode(SqsMessage("a", group_id="g", queue_url=other)).payload
-        assert len(chosen["MessageDeduplicationId"]) == 32
+        assert len(chosen.chosen_id) == 32
         aws.plan.next("SendMessageBatch", Drop(applied=True), ServerError(500, applied=True), Throttle())
         assert (await sink.put(SqsMessage("a", group_id="g", queue_url=other))).attempts == 4
     assert bodies(aws, other) == ["a"]

@@ -44,7 +44,7 @@ async def test_a_flood_leaves_in_full_batches(aws: AwsEndpoint, sink_for: Any) -
     queue_url = aws.sqs.create_queue("orders")
     async with sink_for(queue_url) as sink:
         await sink.put_many(str(n) for n in range(500))
-    assert len(aws.requests("SendMessageBatch")) <= 52
+    assert len(aws.requests("SendMessageBatch")) <= 56  # a block that ends after 2 ms may end in a batch
     assert sorted(bodies(aws, queue_url), key=int) == [str(n) for n in range(500)]
 
 
