@@ -65,7 +65,7 @@ async def test_a_load_at_a_rate_is_not_throttled_by_the_table_that_one_without_i
 ) -> None:
     items = [{"id": f"{n:03}", "pad": "x" * (1_500 if n % 2 else 100)} for n in range(200)]
     aws.dynamodb.throttle("orders", 150)
-    async with sink_for(policy=Policy(rate=Rate(units=145))) as sink:
+    async with sink_for(policy=Policy(rate=Rate(units=100))) as sink:
         receipts = await sink.put_many(items)
         assert sink.stats().retries == 0
     assert all(receipt.attempts == 1 for receipt in receipts)
