@@ -51,9 +51,14 @@ def interrupted(act: Any) -> None:
     """Ctrl-C, while the main thread is in the middle of it."""
     main = threading.main_thread().ident
     assert main is not None
+    # Python's own handler, which it does not install when it is started in the background of a shell.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        act()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            act()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Orphans(Observer):
