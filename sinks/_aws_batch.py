@@ -83,7 +83,7 @@ def entry_verdict(
         return Unknown(AwsError(f"{to}: the answer does not tell what became of the message", code="Unanswered"))
     if item["Delivered"]:
         message_id, number = item.get("MessageId"), item.get("SequenceNumber")
-        if not isinstance(message_id, str):
+        if not isinstance(message_id, str) or not message_id:
             return Unknown(AwsError(f"{to}: the answer has no id for the message", code="Unanswered"))
         return Delivered(receipt(message_id, number if isinstance(number, str) else None))
     code = short(item.get("Code", "no code"))

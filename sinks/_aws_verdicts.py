@@ -5,6 +5,7 @@ Before: an API call's answer or exception. After: one verdict for each entry of 
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, TypeGuard, cast
@@ -106,9 +107,18 @@ def classify(error: Exception, known: Mapping[str, Meaning], what: str) -> Retry
     said.__cause__ = without_secrets(error)
     if isinstance(error, ParamValidationError):
         raise BatchRefused from said
-    if isinstance(error, SSLError):
+    if _is_untrusted(error):
         return Rejected(said)
     return Retry(said) if was_not_sent(error) else Unknown(said)
+
+
+def _is_untrusted(error: Exception) -> bool:
+    """Whether the server's certificate is not to be trusted; other failures of TLS may pass."""
+    if not isinstance(error, SSLError):
+        return False
+    cause: object = error.kwargs.get("error")
+    cause = getattr(cause, "certificate_error", None) or getattr(cause, "os_error", None) or cause
+    return isinstance(cause, ssl.SSLCertVerificationError)
 
 
 def was_not_sent(error: Exception) -> bool:
@@ -255,8 +265,8 @@ def _bare(code: str) -> str:
 def _unanswered(error: Exception) -> str:
     if isinstance(error, ParamValidationError):
         return "the client library refused to send the request"
-    if isinstance(error, SSLError):
-        return "the server's certificate, or its TLS, is not to be trusted"
+    if _is_untrusted(error):
+        return "the server's certificate is not to be trusted"
     if was_not_sent(error):
         return f"could not be reached ({type(error).__name__})"
     return f"no answer that can be read ({type(error).__name__})"

@@ -42,6 +42,7 @@ MAX_REQUEST_BYTES = 16 * 1024 * 1024
 # What a request's JSON has around its tables, and some to spare.
 _AROUND_REQUEST = 1024
 _READ_ATTEMPTS = 5
+_TOO_LARGE = 413
 _USABLE = ("ACTIVE", "UPDATING", None)
 
 # DynamoDB's own codes, beside those of all AWS services. Sources: BatchWriteItem and "Error handling with DynamoDB".
@@ -139,8 +140,11 @@ class DynamoDBDestination:
         client = await open_client(self._stack, "dynamodb", self._settings, self._policy)
         self._api = cast("DynamoDBApi", client)
         await self._way.find(client, "BatchWriteItem", {"RequestItems": dict.fromkeys(self._names, ())})
+        arns: dict[str, str] = {}
         for name in self._names:
-            self._tables[name] = await self._read(name)
+            table = self._tables[name] = await self._read(name)
+            if table.arn and (other := arns.setdefault(table.arn, name)) != name:
+                raise ConfigError(f"{other!r} and {name!r} are one table: name it once, or its items have two orders")
 
     def key_types(self) -> dict[str, str]:
         """Return the key attributes of the first table, and their types.
@@ -177,12 +181,18 @@ class DynamoDBDestination:
         return encode_delete(record, table, self._floats)
 
     async def write(self, batch: Batch, /) -> list[Verdict[DynamoDBReceipt]]:
-        """Send one request; if one of several tables is out of use, one for each.
+        """Send one request; if one of several tables is out of use, one for each; one a write if that must be known.
 
         Raises:
             BatchRefused: DynamoDB refused all of it because of one write.
         """
-        verdicts = await self._send(batch.entries)
+        try:
+            verdicts = await self._send(batch.entries)
+        except BatchRefused as refused:
+            if len(batch) == 1 or _speaks_of_all(refused.__cause__):
+                raise
+            # A batch is not atomic: what it says of one write, it doesn't say of the others, and some may be there.
+            return await self._send_parts(batch.entries, [[entry] for entry in batch.entries])
         if not isinstance(verdicts[0], Rejected):
             return verdicts
         # What the setup forbids is a whole request; the tables that it doesn't concern must not suffer from it.
@@ -294,6 +304,13 @@ class DynamoDBDestination:
         if not isinstance(converted, (Put, Delete, Mapping)):
             raise InvalidRecord(f"encode= must return a dict, Put or Delete, not {type(converted).__name__}")
         return cast("Put | Delete | Mapping[object, object]", converted)
+
+
+def _speaks_of_all(cause: BaseException | None) -> bool:
+    """Whether a refusal says that the request was not even begun: it was malformed, or too large."""
+    return isinstance(cause, AwsError) and (
+        cause.code in AWS_CODES or cause.code == "ParamValidationError" or cause.status == _TOO_LARGE
+    )
 
 
 def _by_table(entries: Sequence[Entry]) -> list[list[Entry]]:

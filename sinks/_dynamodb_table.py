@@ -26,7 +26,7 @@ Key = tuple[object, ...]
 """A table's name, and the values of its key: two records with equal keys are the same item. Numbers are `Decimal`, so
 that 1, 1.0 and 1E0 are one."""
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}|arn:[!-~]{1,1019}", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}|arn:[!#-\[\]-~]{1,1019}", re.ASCII)
 _TYPE_NAMES = {"S": "text (S)", "N": "a number (N)", "B": "bytes (B)"}
 
 
@@ -55,12 +55,14 @@ class Table:
         name: as it is sent: the table's name or its ARN.
         key: its partition key and, if it has one, its sort key.
         index_keys: those of its indexes; a record may lack them.
+        arn: the same for every name of it; empty if it was not told.
         key_names: the names of both.
     """
 
     name: str
     key: tuple[KeyAttribute, ...]
     index_keys: tuple[KeyAttribute, ...] = ()
+    arn: str = ""
     key_names: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -81,7 +83,9 @@ class Table:
             for index in cast("Sequence[Mapping[str, object]]", told.get(kind) or ()):
                 indexes += _key_attributes(index, types, str(index.get("IndexName")))
         own = {attribute.name for attribute in key}
-        return cls(name, key, tuple(attribute for attribute in indexes if attribute.name not in own))
+        arn = told.get("TableArn")
+        others = tuple(attribute for attribute in indexes if attribute.name not in own)
+        return cls(name, key, others, arn if isinstance(arn, str) else "")
 
     def __str__(self) -> str:
         """Return how messages call it."""

@@ -111,7 +111,7 @@ class Queue:
     @classmethod
     def unread(cls, url: str) -> Queue:
         """Return what the URL alone tells: the name of a FIFO queue, and of no other, ends in `.fifo`."""
-        return cls(url, is_fifo=url.endswith(".fifo"))
+        return cls(url, is_fifo=url.rstrip("/").endswith(".fifo"))
 
     @classmethod
     def read(cls, url: str, attributes: Mapping[str, str]) -> Queue:
@@ -119,7 +119,7 @@ class Queue:
         size = attributes.get("MaximumMessageSize", "")
         return cls(
             url,
-            is_fifo=url.endswith(".fifo"),
+            is_fifo=url.rstrip("/").endswith(".fifo"),
             is_known=True,
             makes_deduplication_ids=attributes.get("ContentBasedDeduplication") == "true",
             max_message_bytes=int(size) if size.isascii() and size.isdecimal() else MAX_BATCH_BYTES,

@@ -159,10 +159,8 @@ async def test_each_fault_gets_the_verdict_that_is_true(
     ("code", "status"),
     [
         ("ValidationException", 400),
-        ("ItemCollectionSizeLimitExceededException", 400),
         ("SerializationException", 400),
         ("", 413),
-        ("Brand.New", 400),
     ],
 )
 async def test_a_request_refused_for_one_record_is_handed_back_to_find_it(
@@ -175,6 +173,17 @@ async def test_a_request_refused_for_one_record_is_handed_back_to_find_it(
     assert refused.value.suspect is None
     assert isinstance(refused.value.__cause__, AwsError)
     assert aws.dynamodb.items("orders") == []
+
+
+@pytest.mark.parametrize("code", ["ItemCollectionSizeLimitExceededException", "Brand.New"])
+async def test_what_is_refused_of_one_write_is_found_out_write_by_write_since_others_may_be_there(
+    aws: AwsEndpoint, opened: Callable[..., Any], code: str
+) -> None:
+    destination = await opened()
+    aws.plan.next(BATCH, Refuse(code, status=400), Refuse(code, status=400))
+    verdicts = await destination.write(batch_of(destination, [{"id": key} for key in "abc"]))
+    assert sorted(word(verdict) for verdict in verdicts) == [D, D, X]
+    assert sorted(ids(aws)) == sorted(key for key, verdict in zip("abc", verdicts, strict=True) if word(verdict) == D)
 
 
 @pytest.mark.parametrize("plain", [True, False])

@@ -86,6 +86,13 @@ async def test_every_table_is_read_at_the_start(aws: AwsEndpoint, session: Any) 
     (await opening_fails(table_names=["missing"], session=session, endpoint_url=aws.url)).match("'missing'")
 
 
+async def test_a_table_under_two_names_is_refused_since_its_items_would_have_two_orders(
+    aws: AwsEndpoint, session: Any
+) -> None:
+    twice = "arn:aws:dynamodb:us-east-1:000000000000:table/orders"
+    (await opening_fails(table_names=[twice], session=session, endpoint_url=aws.url)).match("are one table")
+
+
 @pytest.mark.parametrize("status", ["CREATING", "DELETING", "ARCHIVED", "INACCESSIBLE_ENCRYPTION_CREDENTIALS"])
 async def test_a_table_that_takes_no_writes_is_told_when_the_sink_opens(
     aws: AwsEndpoint, session: Any, status: str

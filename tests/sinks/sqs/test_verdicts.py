@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import aiohttp
@@ -48,7 +49,8 @@ def meant(error: Exception) -> str:
         (boto.HTTPClientError(error=OSError()), "unknown"),
         (boto.ProxyConnectionError(proxy_url=URL, error=NO_PROXY), "retry"),
         (boto.ProxyConnectionError(proxy_url=URL, error=PROXY_ANSWERED), "unknown"),
-        (boto.SSLError(endpoint_url=URL, error="bad"), "rejected"),
+        (boto.SSLError(endpoint_url=URL, error=ssl.SSLCertVerificationError("self-signed")), "rejected"),
+        (boto.SSLError(endpoint_url=URL, error=ssl.SSLError("handshake failure")), "retry"),
         (boto.NoCredentialsError(), "retry"),
         (boto.CredentialRetrievalError(provider="sso", error_msg="m"), "retry"),
         (boto.TokenRetrievalError(provider="sso", error_msg="m"), "retry"),
