@@ -132,12 +132,15 @@ class PartitionWriter:
             verdicts.update(zip(batch.entries, self._delivered(batch, reply), strict=True))
             return others
         is_known = reply.meaning in (Meaning.LATER, Meaning.THROTTLED) or reply.error.code == OUT_OF_ORDER
-        if reply.meaning not in (Meaning.LATER, Meaning.THROTTLED, Meaning.UNCLEAR):
+        is_left = reply.meaning not in (Meaning.LATER, Meaning.THROTTLED, Meaning.UNCLEAR)
+        if is_left:
             # This answer is about the second sending; of the first it only proves something if the broker compared
-            # sequence numbers: then that is not there, and it will be refused likewise if it still arrives.
+            # sequence numbers: then that is not there, and it will be refused likewise if it still arrives. Any other
+            # leaves its fate open for good: under a new producer id the broker would write it a second time.
             self._renew()
         slow = reply.meaning is Meaning.THROTTLED
-        _say(mine, Retry(reply.error, throttled=slow) if is_known else Unknown(reply.error), verdicts)
+        verdict = Retry(reply.error, throttled=slow) if is_known else Unknown(reply.error, is_final=is_left)
+        _say(mine, verdict, verdicts)
         _say(others, Retry(reply.error, throttled=slow), verdicts)
         return []
 

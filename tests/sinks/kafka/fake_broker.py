@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _KEYS = {0: (3, 8), 3: (5, 5), 10: (1, 1), 22: (0, 0), 24: (0, 0), 26: (0, 0), 32: (2, 2)}
 _REMEMBERED = 5
-# No broker says these of a batch that it has.
-_NOT_OF_WHAT_IS_THERE = frozenset({44, 45, 59, 87})
+# No broker says it of a batch that it has: it would know it by its sequence number. All else may be said before that
+# is compared.
+_OUT_OF_ORDER = 45
 
 
 @dataclass
@@ -169,7 +170,7 @@ class FakeBroker:
         self.produced += 1
         fault = self.faults.popleft() if self.faults else self.chance() or Fault()
         ((topic, ((partition, data),)),) = request.topics
-        if fault.code in _NOT_OF_WHAT_IS_THERE and self.logs[partition].has(data):
+        if fault.code == _OUT_OF_ORDER and self.logs[partition].has(data):
             fault = Fault()
         code, offset = fault.code, -1
         if fault.is_applied:

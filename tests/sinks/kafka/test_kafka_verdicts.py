@@ -123,6 +123,21 @@ async def test_a_batch_whose_answer_never_comes_is_unknown(broker: FakeBroker, d
 
 
 @pytest.mark.parametrize("is_applied", [True, False])
+@pytest.mark.parametrize("code", [10, 17, 29, 32, 44, 47, 48, 49, 59, 87, 90])
+async def test_a_refusal_that_says_nothing_of_the_first_sending_leaves_it_unknown_and_unrepeated(
+    broker: FakeBroker, code: int, is_applied: bool
+) -> None:
+    async with KafkaSink(broker.place, "events", policy=QUICK) as sink:
+        broker.faults += [Fault(is_applied=is_applied, does="drop"), Fault(code, is_applied=False)]
+        outcomes = await sink.put_many(VALUES)
+        assert (await sink.put(b"next")).attempts == 1
+    assert {outcome.outcome for outcome in outcomes} == {Outcome.UNKNOWN}
+    assert {outcome.__cause__.code for outcome in outcomes} == {code}
+    assert broker.values == [*(VALUES if is_applied else []), b"next"]
+    assert broker.produced == 3
+
+
+@pytest.mark.parametrize("is_applied", [True, False])
 async def test_what_ended_as_unknown_is_not_sent_again_and_what_follows_is_not_taken_for_it(
     broker: FakeBroker, is_applied: bool
 ) -> None:
