@@ -237,10 +237,10 @@ class Cluster:
         failure: KafkaError
         try:
             async with asyncio.timeout(max(self._timeout * _CONNECTING_SHARE, _CONNECTING_SECONDS)):
-                return await connect(*place, timeout=self._timeout, options=self._security.options())
+                return await connect(*place, timeout=self._timeout, options=self._security.options(place[0]))
         except BROKEN as error:
             # Bare: frames of the client hold the password.
-            failure = KafkaError(f"no connection to {place[0]}:{place[1]}: {self._security.words_for(error)}")
+            failure = KafkaError(f"no connection to {place[0]}:{place[1]}: {self._security.words_for(place[0], error)}")
             failure.__cause__ = error.with_traceback(None)
         raise failure
 

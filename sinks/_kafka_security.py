@@ -90,29 +90,41 @@ Sasl = SaslPassword | SaslToken
 
 
 class Security:
-    """How connections are made: TLS that is verified unless the servers are on this machine or it was switched off."""
+    """How connections are made: TLS that is verified, unless it was switched off or all is on this machine.
+
+    Brokers tell clients where else to connect: that the servers that were named are on this machine is not enough.
+    """
 
     def __init__(
         self, servers: Sequence[tuple[str, int]], tls: ssl.SSLContext | Literal["off"] | None, sasl: Sasl | None
     ) -> None:
-        is_local = all(host in _LOOPBACK for host, _ in servers)
-        self._context = tls if isinstance(tls, ssl.SSLContext) else None
-        if tls is None and not is_local:
-            self._context = ssl.create_default_context()
-        elif tls not in (None, "off") and self._context is None:
+        if not (tls is None or tls == "off" or isinstance(tls, ssl.SSLContext)):
             raise ConfigError('tls must be an ssl.SSLContext, "off" or None')
+        # Whether a broker on this machine may be talked to in clear, though nobody said "off".
+        self._trusts_loopback = tls is None and all(host in _LOOPBACK for host, _ in servers)
+        self._is_off = tls == "off"
+        self._context = tls if isinstance(tls, ssl.SSLContext) else None
         self._sasl = sasl
 
-    def options(self) -> dict[str, Any]:
-        """Give what aiokafka's connections call it; made anew each time, so that no secret is kept in a dict."""
-        protocol = ("SASL_" if self._sasl else "") + ("SSL" if self._context else "PLAINTEXT")
+    def options(self, host: str) -> dict[str, Any]:
+        """Give what aiokafka's connections call it; made anew each time, so that no secret is kept in a dict.
+
+        Args:
+            host: whom to connect to, as the sink's user or a broker named it.
+        """
+        speaks_tls = self._speaks_tls(host)
+        if speaks_tls and self._context is None:
+            self._context = ssl.create_default_context()
         return {
-            "security_protocol": protocol if self._sasl or self._context else "PLAINTEXT",
-            "ssl_context": self._context,
+            "security_protocol": ("SASL_" if self._sasl else "") + ("SSL" if speaks_tls else "PLAINTEXT"),
+            "ssl_context": self._context if speaks_tls else None,
             **(self._sasl.options() if self._sasl else {}),
         }
 
-    def words_for(self, error: Exception) -> str:
+    def _speaks_tls(self, host: str) -> bool:
+        return not self._is_off and not (self._trusts_loopback and host in _LOOPBACK)
+
+    def words_for(self, host: str, error: Exception) -> str:
         """Say why a connection could not be made, and what may help."""
         said = f"{type(error).__name__}: {error}".removesuffix(": ")
         if isinstance(error, NO_SUCH_LOGIN):
@@ -122,8 +134,11 @@ class Security:
             return said
         if isinstance(error, TimeoutError):
             said = "no answer in time"
-        mine = "TLS" if self._context else "no TLS"
-        return f"{said}; this sink speaks {mine} and {'SASL' if self._sasl else 'no SASL'}: is the listener like that?"
+        mine = "TLS" if self._speaks_tls(host) else "no TLS"
+        said += f"; this sink speaks {mine} and {'SASL' if self._sasl else 'no SASL'}: is the listener like that?"
+        if self._trusts_loopback and host not in _LOOPBACK:
+            said += f' A broker advertises {host}, which is not this machine: TLS, unless tls="off"'
+        return said
 
 
 def parse_servers(text: str | Sequence[str]) -> list[tuple[str, int]]:

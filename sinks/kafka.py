@@ -57,7 +57,8 @@ class KafkaSink(Sink[object, KafkaReceipt]):
         transactional_id: makes each batch a transaction. One sink at a time may have it: a second one shuts out the
             first, for good.
         transaction_timeout: seconds after which the brokers abort a transaction that was left open.
-        tls: an `ssl.SSLContext`, or `"off"`. Default: verified, unless the servers are on this machine.
+        tls: an `ssl.SSLContext`, or `"off"`. Default: verified, except to brokers on this machine if
+            all `bootstrap_servers` are there too.
         sasl: `SaslPassword(...)` or `SaslToken(...)`.
         encode: makes `bytes`, `str` or a `KafkaRecord` of any other object; default: JSON.
         policy: limits, timing, concurrency, retries.

@@ -94,6 +94,8 @@ class FakeBroker:
         self.limit = 1_048_588
         # By number: where the brokers are said to be. The first is this one; the others are whoever listens there.
         self.others: dict[int, int] = {}
+        # By number: under what name, if not 127.0.0.1.
+        self.hosts: dict[int, str] = {}
         self.leaders: dict[int, int] = {}
         self.producer_code = 0
         # How many commits or aborts get no answer.
@@ -149,7 +151,8 @@ class FakeBroker:
             return admin.ApiVersionResponse_v0(0, versions).encode()
         if key == 3:
             partitions = [(0, number, self.leaders.get(number, 1), [1], [1], []) for number in range(len(self.logs))]
-            brokers = [(number, "127.0.0.1", port, None) for number, port in {1: self.port, **self.others}.items()]
+            ports = {1: self.port, **self.others}
+            brokers = [(number, self.hosts.get(number, "127.0.0.1"), port, None) for number, port in ports.items()]
             topics = [(0, "events", False, partitions)]
             return metadata.MetadataResponse_v5(0, brokers, "c", 1, topics).encode()
         if key == 22:

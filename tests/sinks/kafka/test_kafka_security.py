@@ -23,10 +23,14 @@ from confluent_kafka.admin import (
 from sinkwell.core import ConfigError, DeliveryRejected, Outcome, Policy
 from sinkwell.sinks._kafka_security import Security, parse_servers
 from sinkwell.sinks.kafka import KafkaRecord, KafkaSink, SaslPassword, SaslToken
+from tests.sinks.kafka.fake_broker import FakeBroker, Fault
 
 if TYPE_CHECKING:
     from tests.servers import KafkaServer
     from tests.sinks.kafka.conftest import Broker
+
+# How every TLS connection begins: a record of type 22, version 3.x.
+TLS_HANDSHAKE = b"\x16\x03"
 
 
 def unsigned_token(subject: str) -> str:
@@ -109,7 +113,7 @@ async def test_a_listener_of_another_kind_is_told_with_what_to_look_at(kafka: Br
     ],
 )
 def test_what_may_help_is_said_where_the_listener_may_be_of_another_kind(error: Exception, words: str) -> None:
-    assert Security([("kafka", 9092)], None, None).words_for(error) == words
+    assert Security([("kafka", 9092)], None, None).words_for("kafka", error) == words
 
 
 async def test_no_log_shows_a_records_content(kafka: Broker, caplog: pytest.LogCaptureFixture) -> None:
@@ -164,7 +168,8 @@ def deny_writing(place: str, topic: str) -> None:
 def test_tls_is_on_and_verified_unless_the_servers_are_here_or_it_was_switched_off(
     servers: str, tls: Any, protocol: str
 ) -> None:
-    options = Security(parse_servers(servers), tls, None).options()
+    places = parse_servers(servers)
+    options = Security(places, tls, None).options(places[0][0])
     assert options["security_protocol"] == protocol
     if protocol == "SSL":
         assert options["ssl_context"].verify_mode is ssl.CERT_REQUIRED
@@ -173,8 +178,43 @@ def test_tls_is_on_and_verified_unless_the_servers_are_here_or_it_was_switched_o
 
 def test_plain_passwords_do_not_leave_this_machine_without_tls_unless_that_was_said() -> None:
     sasl = SaslPassword("u", "p", "PLAIN")
-    assert Security(parse_servers("kafka:1"), None, sasl).options()["security_protocol"] == "SASL_SSL"
-    assert Security(parse_servers("kafka:1"), "off", sasl).options()["security_protocol"] == "SASL_PLAINTEXT"
+    for named in ("kafka", "localhost"):
+        servers = parse_servers(named)
+        assert Security(servers, None, sasl).options("kafka")["security_protocol"] == "SASL_SSL"
+        assert Security(servers, "off", sasl).options("kafka")["security_protocol"] == "SASL_PLAINTEXT"
+
+
+async def test_a_broker_that_is_advertised_elsewhere_gets_nothing_in_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.read(65_536))
+        writer.close()
+
+    names_to_loopback(monkeypatch, "kafka-2.example")
+    policy = Policy(attempt_timeout=0.3, delivery_timeout=0.5)
+    async with (
+        FakeBroker() as broker,
+        await asyncio.start_server(listen, "127.0.0.1", 0) as other,
+        KafkaSink(broker.place, "events", policy=policy) as sink,
+    ):
+        broker.hosts[2], broker.others[2] = "kafka-2.example", other.sockets[0].getsockname()[1]
+        broker.leaders[0] = 2
+        broker.faults += [Fault(6, is_applied=False)]
+        (outcome,) = await sink.put_many(["canary-word"])
+    assert received
+    assert all(data.startswith(TLS_HANDSHAKE) for data in received)
+    assert 'advertises kafka-2.example, which is not this machine: TLS, unless tls="off"' in str(outcome.__cause__)
+
+
+def names_to_loopback(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    loop = asyncio.get_running_loop()
+    resolve = loop.getaddrinfo
+
+    async def getaddrinfo(host: Any, *args: Any, **options: Any) -> Any:
+        return await resolve("127.0.0.1" if host == name else host, *args, **options)
+
+    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
 
 
 @pytest.mark.parametrize("servers", ["", " , ", "kafka:port", "kafka://h:1", "user:word@h:1", ":9092", []])
@@ -232,7 +272,7 @@ def test_a_sink_is_made_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     destination: Any = sink._destination
     assert list(destination._cluster.topics) == ["orders", "audit", "trail"]
     assert destination._cluster._servers == [("kafka-1", 9092), ("kafka-2", 9092)]
-    options = destination._cluster._security.options()
+    options = destination._cluster._security.options("kafka-1")
     assert options["security_protocol"] == "SASL_SSL"
     assert options["sasl_plain_password"] == "canary-word"
     assert "canary-word" not in repr(vars(destination)) + repr(vars(destination._cluster))
@@ -262,7 +302,7 @@ def test_a_wrong_environment_is_told_by_name_and_without_its_secrets(
 def test_a_token_takes_the_place_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     set_env(monkeypatch)
     sink: Any = KafkaSink.from_env(None, token=lambda: "t")
-    assert sink._destination._cluster._security.options()["sasl_mechanism"] == "OAUTHBEARER"
+    assert sink._destination._cluster._security.options("kafka-1")["sasl_mechanism"] == "OAUTHBEARER"
     set_env(monkeypatch, SASL_USERNAME="me")
     with pytest.raises(ConfigError, match="exclude each other"):
         KafkaSink.from_env(None, token=lambda: "t")
