@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
 
+from sinkwell.core import Unknown
 from sinkwell.sinks._postgres_fate import Transaction, fate_of, life_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from tests.servers import PostgresServer
     from tests.sinks.postgres.conftest import Table
 
 
@@ -99,3 +103,29 @@ async def test_a_server_keeps_its_life_over_a_clean_restart_and_not_over_a_crash
         lives.append(await life_of(db))  # type: ignore[arg-type]
         await db.close()
     assert lives[0] == lives[1] != lives[2]
+
+
+@pytest.fixture
+async def lone_primary(postgres_server: PostgresServer) -> AsyncIterator[PostgresServer]:
+    """Waits with each COMMIT for a standby that is not there."""
+    postgres_server.set(synchronous_standby_names="nobody")
+    # It takes the new setting up in a while: from then on nothing is committed in time.
+    db = await asyncpg.connect(postgres_server.dsn)
+    with suppress(TimeoutError):
+        while True:
+            await db.execute("SELECT pg_logical_emit_message(true, '', '')", timeout=0.3)
+    await db.close()
+    yield postgres_server
+    postgres_server.set(synchronous_standby_names="")
+
+
+async def test_a_commit_that_waits_for_its_standby_gets_no_receipt(
+    table: Table, lone_primary: PostgresServer, make_batch: Any
+) -> None:
+    destination = await table.open(settle_timeout=1.0)
+    writing = asyncio.create_task(destination.write(make_batch(destination, [(1, "a")])))
+    await asyncio.sleep(0.3)
+    writing.cancel()
+    [verdict] = await writing
+    assert isinstance(verdict, Unknown)
+    assert await table.count() == 0
