@@ -46,8 +46,9 @@ class Connections:
         self._is_ours = given is None
         # Whether a pooler hands the server's sessions around, a transaction each perhaps.
         self._is_shared = False
-        # By the process that serves it: which life of the server a connection began in. Left when it is lost.
-        self._lives: dict[int, str] = {}
+        # Which life of its server a connection began in, by its settings, an object of each connection's own: two
+        # servers of one dsn may give out the same process number. Left when it is lost.
+        self._lives: dict[object, str] = {}
         # Connections on their way out; nothing else runs here between two writes.
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -89,16 +90,16 @@ class Connections:
 
     async def _life(self, connection: Connection) -> str:
         """Return the life of the server that it began in; asked once for each connection."""
-        pid = connection.get_server_pid()
-        life = self._lives.get(pid)
+        own = connection.get_settings()
+        life = self._lives.get(own)
         if life is None:
 
             def forget(_connection: object) -> None:
-                self._lives.pop(pid, None)
+                self._lives.pop(own, None)
 
             # Before the question, so that a loss meanwhile is not missed.
             connection.add_termination_listener(forget)
-            life = self._lives[pid] = await life_of(connection)
+            life = self._lives[own] = await life_of(connection)
         return life
 
     def roll_back_soon(self, connection: Connection) -> None:

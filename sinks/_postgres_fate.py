@@ -26,8 +26,8 @@ _MOST_SECONDS_OF_ONE: Final = 5.0
 # From then on, a backend that still holds the transaction is one that does not know its client is gone.
 _PATIENCE: Final = 5
 
-# Only the backend that still runs this transaction: by now its process number may be another's. And never one that waits
-# for a synchronous standby: ended there, it commits what no standby may have, and a failover loses it.
+# Only the backend that still runs this transaction: by now its process number may be another's. And never one that
+# waits for a synchronous standby: ended there, it commits what no standby may have, and a failover loses it.
 _END_IT: Final = """
 SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
 WHERE pid = $1 AND backend_xid = $2::text::xid8::xid AND wait_event IS DISTINCT FROM 'SyncRep'

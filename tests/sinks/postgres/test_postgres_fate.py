@@ -10,6 +10,8 @@ import asyncpg
 import pytest
 
 from sinkwell.core import Unknown
+from sinkwell.sinks._postgres_connect import Dsn
+from sinkwell.sinks._postgres_connections import Connections
 from sinkwell.sinks._postgres_fate import Transaction, fate_of, life_of
 
 if TYPE_CHECKING:
@@ -89,6 +91,23 @@ async def test_a_transaction_that_may_still_commit_is_not_called_aborted_because
 
 async def test_a_number_that_was_never_given_out_is_not_there(pool: Any) -> None:
     assert await fate_of(pool, Transaction("999999999", 1, "another")) == "aborted"
+
+
+async def test_two_connections_with_one_process_number_have_a_life_each(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As two servers of one dsn may have it.
+    monkeypatch.setattr(asyncpg.connection.Connection, "get_server_pid", lambda _: 7)
+    connections = Connections(Dsn(table.dsn), given=None, tls=None, most_in_flight=1, timeout=10.0)
+    await connections.open()
+    lives = []
+    async with connections.pool.acquire() as first, connections.pool.acquire() as second:
+        for connection in (first, second, first):
+            lives.append(await connections._life(connection))
+            await table.db.execute("SELECT pg_stat_reset_shared('bgwriter')")
+    await connections.aclose()
+    assert lives[0] == lives[2] != lives[1]
+    assert not connections._lives
 
 
 async def test_a_server_keeps_its_life_over_a_clean_restart_and_not_over_a_crash(
