@@ -111,8 +111,8 @@ class PostgresDestination:
 
     @property
     def limits(self) -> Limits:
-        """What suits PostgreSQL, which sets no limits. An upsert may be sent again: that writes nothing twice."""
-        return replace(LIMITS, retry_unknown=True) if self._targets.only_upsert else LIMITS
+        """What suits PostgreSQL, which sets no limits. An upsert that merges may be sent again without a trace."""
+        return replace(LIMITS, retry_unknown=True) if self._targets.may_repeat else LIMITS
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -134,9 +134,9 @@ class Targets:
         return iter(self._by_tag.values())
 
     @property
-    def only_upsert(self) -> bool:
-        """Whether there is no table into which a row could get twice."""
-        return all(target.spec.mode == "upsert" for target in self)
+    def may_repeat(self) -> bool:
+        """Whether any row may be written again unnoticed: not into a second row, nor kept out by its own first one."""
+        return all(target.spec.mode == "upsert" and target.spec.merged for target in self)
 
     def of(self, tag: Hashable) -> Target:
         """Return the table that a batch is for."""

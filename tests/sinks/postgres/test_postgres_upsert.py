@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from sinkwell.core import BatchRefused, ConfigError, Delivered, InvalidRecord, Retry
+from sinkwell.sinks._postgres_destination import PostgresDestination
 from sinkwell.sinks._postgres_spec import PostgresTable
 
 if TYPE_CHECKING:
@@ -58,6 +59,22 @@ async def test_with_nothing_to_merge_the_row_that_is_there_is_kept_and_the_recei
     told = await receipts(destination, make_batch(destination, [(1, "a"), (2, "b"), (2, "c"), (3, "d")]))
     assert [receipt.is_written for receipt in told] == [False, True, False, True]
     assert await stored(table) == [(1, "old"), (2, "b"), (3, "d")]
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "is_sent_again"),
+    [
+        (["id", "body"], BY_ID, True),
+        (["id", "body"], {**BY_ID, "merge_columns": ()}, False),
+        (["id"], BY_ID, False),
+        (["id", "body"], {}, False),
+    ],
+)
+def test_only_an_upsert_that_merges_is_sent_again_when_unknown(
+    columns: list[str], options: Any, is_sent_again: bool
+) -> None:
+    merging, asked = PostgresTable("others", ["id", "body"], **BY_ID), PostgresTable("events", columns, **options)
+    assert PostgresDestination(None, merging, asked).limits.retry_unknown is is_sent_again
 
 
 @pytest.mark.parametrize("merge", [None, ["body"], []])
