@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ._postgres_ledger import LedgerTable
 
 # The caller of `write` waits meanwhile, perhaps beyond its own deadline.
-_SECONDS: Final = 2.0
+SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = 0.02
 _MOST_SECONDS_OF_ONE: Final = 5.0
 # From then on, a backend that still holds the transaction is one that does not know its client is gone.
@@ -67,7 +67,7 @@ async def fate_of(
     pool: Pool, transaction: Transaction, ledger: LedgerTable | None = None, *, seconds: float | None = None
 ) -> Fate:
     """Ask on another connection, for a short while. Cancelled meanwhile, it can't tell."""
-    seconds = _SECONDS if seconds is None else seconds
+    seconds = SECONDS if seconds is None else seconds
     try:
         async with asyncio.timeout(seconds):
             return await _ask(pool, transaction, ledger, min(seconds / 2, _MOST_SECONDS_OF_ONE))

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 # How often one sink looks for what may be forgotten.
 _PRUNING_SECONDS: Final = 600.0
+# A batch must be remembered while it may still be asked for: its number's age counts from its BEGIN, by the server's
+# clock. So many times over, because either side may halt for a while.
+_TIMES: Final = 10
 # So many at once: else the first time, on an old ledger, would hold up a connection for long.
 _PRUNED_AT_ONCE: Final = 10_000
 
@@ -33,7 +36,8 @@ class Ledger:
         table: its name. The role needs SELECT, INSERT and DELETE on it.
         create: whether to make it at `open` if it is not there. Else it must be:
             `CREATE TABLE sinkwell_batches (batch uuid PRIMARY KEY, written_at timestamptz NOT NULL DEFAULT now())`
-        keep: seconds after which a batch is forgotten. It is looked for at once, so an hour is long.
+        keep: seconds after which a batch is forgotten. It is looked for at once, so an hour is long; less than ten
+            times `policy.attempt_timeout` and `settle_timeout` together is refused.
     """
 
     table: str = "sinkwell_batches"
@@ -44,6 +48,20 @@ class Ledger:
         parse_table_name(self.table)
         if not self.keep > 0:
             raise ConfigError(f"keep ({self.keep!r}) must be more than 0 seconds")
+
+    def check(self, *, attempt_timeout: float, settle_timeout: float) -> None:
+        """See that no batch is forgotten before it is asked for.
+
+        Raises:
+            ConfigError: `keep` is too short for that.
+        """
+        least = _TIMES * (attempt_timeout + settle_timeout)
+        if self.keep < least:
+            raise ConfigError(
+                f"keep ({self.keep!r}) must be at least {least:g} seconds, {_TIMES} times attempt_timeout "
+                f"({attempt_timeout!r}) and settle_timeout ({settle_timeout!r}) together, else the ledger may forget a "
+                "batch before it is asked for: raise the ledger's keep, or lower these"
+            )
 
 
 class LedgerTable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypedDict
 
 from sinkwell.core import Adaptive, ConfigError, Policy, Sink
@@ -14,6 +15,7 @@ with needs_extra("postgres"):
 
     from ._postgres_connect import Dsn
     from ._postgres_destination import PostgresDestination
+    from ._postgres_fate import SECONDS
     from ._postgres_ledger import Ledger
     from ._postgres_receipt import PostgresReceipt
     from ._postgres_spec import PostgresTable, Row
@@ -72,7 +74,7 @@ class PostgresSink(Sink["AnyRow", PostgresReceipt]):
         observer: sees what happens.
 
     Raises:
-        ConfigError: a name can't be one, or the dsn can't be read.
+        ConfigError: a name can't be one, the dsn can't be read, or the ledger would forget a batch too soon.
     """
 
     def __init__(
@@ -102,13 +104,18 @@ class PostgresSink(Sink["AnyRow", PostgresReceipt]):
         problem = None if secret is None else secret.problem()
         if problem is not None:
             raise ConfigError(problem)
+        if settle_timeout is not None and not 0 < settle_timeout < math.inf:
+            raise ConfigError(f"settle_timeout ({settle_timeout!r}) must be a number of seconds above 0")
         policy = policy or Policy()
+        ledger = Ledger(ledger) if isinstance(ledger, str) else ledger
+        if ledger is not None:
+            ledger.check(attempt_timeout=policy.attempt_timeout, settle_timeout=settle_timeout or SECONDS)
         concurrency = policy.concurrency
         destination = PostgresDestination(
             secret,
             PostgresTable(table, columns, mode, conflict_columns, merge_columns, returning),
             *more_tables,
-            ledger=Ledger(ledger) if isinstance(ledger, str) else ledger,
+            ledger=ledger,
             settle_timeout=settle_timeout,
             pool=pool,
             tls=False if tls == "off" else tls,

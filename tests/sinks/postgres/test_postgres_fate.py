@@ -56,7 +56,7 @@ async def test_a_transaction_whose_backend_waits_for_a_client_that_is_gone_is_en
 async def test_only_the_backend_that_still_runs_the_transaction_is_ended(
     table: Table, pool: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sinkwell.sinks._postgres_fate._SECONDS", 0.3)
+    monkeypatch.setattr("sinkwell.sinks._postgres_fate.SECONDS", 0.3)
     other = await asyncpg.connect(table.dsn)
     transaction = await begun(table)
     mistaken = Transaction(transaction.xid, other.get_server_pid(), transaction.life)
@@ -81,7 +81,7 @@ async def test_after_a_crash_failure_proves_that_it_is_not_there(table: Table, p
 async def test_a_transaction_that_may_still_commit_is_not_called_aborted_because_statistics_were_reset(
     table: Table, pool: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sinkwell.sinks._postgres_fate._SECONDS", 0.05)
+    monkeypatch.setattr("sinkwell.sinks._postgres_fate.SECONDS", 0.05)
     monkeypatch.setattr("sinkwell.sinks._postgres_fate._PATIENCE", 1_000_000)
     transaction = await begun(table)
     await table.db.execute("SELECT pg_stat_reset_shared('bgwriter')")

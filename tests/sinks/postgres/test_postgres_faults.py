@@ -101,7 +101,7 @@ async def test_a_commit_cancelled_while_unanswered_is_resolved_on_another_connec
 async def test_a_commit_whose_server_stays_away_is_unknown(
     proxy: FaultProxy, distant: Any, make_batch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sinkwell.sinks._postgres_fate._SECONDS", 0.3)
+    monkeypatch.setattr("sinkwell.sinks._postgres_fate.SECONDS", 0.3)
     batch = make_batch(distant, [(1, "a")])
 
     def cut() -> None:
@@ -205,7 +205,7 @@ async def test_a_restarted_server_is_found_again(
 async def test_a_server_that_dies_at_commit_and_comes_back_tells_what_became_of_it(
     proxy: FaultProxy, distant: Any, make_batch: Any, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sinkwell.sinks._postgres_fate._SECONDS", 30.0)
+    monkeypatch.setattr("sinkwell.sinks._postgres_fate.SECONDS", 30.0)
     proxy.up.when(b"COMMIT", postgres_server.kill)
     write = asyncio.create_task(distant.write(make_batch(distant, [(1, "a")])))
     await asyncio.sleep(0.2)

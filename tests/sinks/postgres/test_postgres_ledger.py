@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -67,6 +68,24 @@ async def test_old_batches_are_forgotten_and_young_ones_kept(table: Table, make_
             await asyncio.sleep(0.01)
     await destination.write(make_batch(destination, [(2, "a")]))
     assert await batches(table) == 8
+
+
+@pytest.mark.parametrize(
+    ("keep", "settle", "is_enough"),
+    [(120.0, None, True), (119.0, None, False), (700.0, 60.0, True), (699.0, 60.0, False)],
+)
+def test_a_ledger_that_forgets_before_it_is_asked_is_refused(
+    keep: float, settle: float | None, is_enough: bool
+) -> None:
+    told = nullcontext() if is_enough else pytest.raises(ConfigError, match=r"keep .* raise the ledger's keep")
+    with told:
+        PostgresSink("postgresql://h/x", "events", ["id"], ledger=Ledger(keep=keep), settle_timeout=settle)
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf")])
+def test_the_time_for_finding_out_is_above_zero_and_ends(seconds: float) -> None:
+    with pytest.raises(ConfigError, match="settle_timeout"):
+        PostgresSink("postgresql://h/x", "events", ["id"], settle_timeout=seconds)
 
 
 async def test_batches_that_can_not_be_forgotten_hurt_no_record(table: Table, make_batch: Any) -> None:
