@@ -83,7 +83,7 @@ async def test_the_fate_of_a_commit_that_a_failover_cut_is_told_by_the_ledger_al
     table = PostgresTable("events", ["id", "body"])
     destination = PostgresDestination(dsn, table, ledger=ledger, settle_timeout=30.0)
     await destination.open()
-    wire.up.when(b"COMMIT", lambda: (wire.down.cut_after(0), wire.refuse()))
+    wire.up.when(b"COMMIT\0", lambda: (wire.down.cut_after(0), wire.refuse()))
     writing = asyncio.create_task(destination.write(make_batch(destination, [(1, "a")])))
     while not await run(primary, "SELECT FROM events"):  # noqa: ASYNC110 - another program's doing
         await asyncio.sleep(0.02)

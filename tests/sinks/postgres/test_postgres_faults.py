@@ -53,7 +53,7 @@ async def waiting_backends(table: Table) -> int:
 async def test_a_commit_lost_on_its_way_is_known_not_to_be_written(
     table: Table, proxy: FaultProxy, distant: Any, make_batch: Any
 ) -> None:
-    proxy.up.when(b"COMMIT", proxy.reset)
+    proxy.up.when(b"COMMIT\0", proxy.reset)
     [verdict] = await distant.write(make_batch(distant, [(1, "a")]))
     assert isinstance(verdict, Retry)
     assert await table.count() == 0
@@ -63,7 +63,7 @@ async def test_a_commit_lost_on_its_way_is_known_not_to_be_written(
 async def test_a_commit_whose_answer_is_lost_is_known_to_be_written(
     table: Table, proxy: FaultProxy, distant: Any, make_batch: Any
 ) -> None:
-    proxy.up.when(b"COMMIT", lambda: proxy.down.cut_after(0))
+    proxy.up.when(b"COMMIT\0", lambda: proxy.down.cut_after(0))
     [verdict] = await distant.write(make_batch(distant, [(1, "a")]))
     assert isinstance(verdict, Delivered)
     assert await table.ids() == [1]
@@ -86,7 +86,7 @@ async def test_a_commit_that_vanishes_is_known_not_to_be_written(
 async def test_a_commit_cancelled_while_unanswered_is_resolved_on_another_connection(
     table: Table, proxy: FaultProxy, distant: Any, make_batch: Any
 ) -> None:
-    proxy.up.when(b"COMMIT", proxy.down.hold)
+    proxy.up.when(b"COMMIT\0", proxy.down.hold)
     write = asyncio.create_task(distant.write(make_batch(distant, [(1, "a")])))
     async with asyncio.timeout(10):
         while await table.count() == 0:  # noqa: ASYNC110 - the server's doing
@@ -108,14 +108,14 @@ async def test_a_commit_whose_server_stays_away_is_unknown(
         proxy.refuse()
         proxy.reset()
 
-    proxy.up.when(b"COMMIT", cut)
+    proxy.up.when(b"COMMIT\0", cut)
     assert isinstance((await distant.write(batch))[0], Unknown)
 
 
 async def test_a_second_cancellation_ends_the_wait_for_an_answer(
     proxy: FaultProxy, distant: Any, make_batch: Any
 ) -> None:
-    proxy.up.when(b"COMMIT", proxy.down.hold)
+    proxy.up.when(b"COMMIT\0", proxy.down.hold)
     write = asyncio.create_task(distant.write(make_batch(distant, [(1, "a")])))
     await until(lambda: distant._connections.pool.get_idle_size() == 0)
     await asyncio.sleep(0.1)
@@ -206,7 +206,7 @@ async def test_a_server_that_dies_at_commit_and_comes_back_tells_what_became_of_
     proxy: FaultProxy, distant: Any, make_batch: Any, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sinkwell.sinks._postgres_fate.SECONDS", 30.0)
-    proxy.up.when(b"COMMIT", postgres_server.kill)
+    proxy.up.when(b"COMMIT\0", postgres_server.kill)
     write = asyncio.create_task(distant.write(make_batch(distant, [(1, "a")])))
     await asyncio.sleep(0.2)
     await asyncio.to_thread(postgres_server.restart)

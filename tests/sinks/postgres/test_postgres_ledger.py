@@ -135,7 +135,7 @@ async def test_a_server_that_crashes_after_commit_leaves_it_to_the_ledger(
         ledger = ledger_of(table) if has_ledger else None
         destination = await table.open(dsn=dsn, ledger=ledger, settle_timeout=30.0)
         # The answer is lost, and nobody can be asked before the server has crashed.
-        proxy.up.when(b"COMMIT", lambda: (proxy.refuse(), proxy.down.cut_after(0)))
+        proxy.up.when(b"COMMIT\0", lambda: (proxy.refuse(), proxy.down.cut_after(0)))
         write = asyncio.create_task(destination.write(make_batch(destination, [(1, "a")])))
         async with asyncio.timeout(10):
             while await table.count() == 0:  # noqa: ASYNC110 - the server's doing

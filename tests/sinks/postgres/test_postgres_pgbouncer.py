@@ -133,11 +133,11 @@ async def test_a_lost_commit_is_settled_by_the_sessions_own_transaction(
     pooled: Table, wire: FaultProxy, pgbouncer_server: PgBouncerServer, make_batch: Any
 ) -> None:
     destination = await pooled.open(dsn=pgbouncer_server.through(wire.host, wire.port))
-    wire.up.when(b"COMMIT", wire.reset)
+    wire.up.when(b"COMMIT\0", wire.reset)
     [lost] = await destination.write(make_batch(destination, [(1, "a")]))
     assert isinstance(lost, Retry)
     assert await pooled.count() == 0
-    wire.up.when(b"COMMIT", lambda: wire.down.cut_after(0))
+    wire.up.when(b"COMMIT\0", lambda: wire.down.cut_after(0))
     [cut] = await destination.write(make_batch(destination, [(2, "a")]))
     assert isinstance(cut, Delivered)
     assert await pooled.ids() == [2]
@@ -190,6 +190,6 @@ async def test_after_a_crash_behind_the_pooler_a_lost_answer_can_be_settled(
     async with asyncio.timeout(10):
         while isinstance((await destination.write(make_batch(destination, [(2, "a")])))[0], Retry):  # noqa: ASYNC110 - for a server
             await asyncio.sleep(0.05)
-    wire.up.when(b"COMMIT", lambda: wire.down.cut_after(0))
+    wire.up.when(b"COMMIT\0", lambda: wire.down.cut_after(0))
     [cut] = await destination.write(make_batch(destination, [(3, "a")]))
     assert isinstance(cut, Delivered)

@@ -104,9 +104,9 @@ async def test_a_wire_that_breaks_again_and_again_neither_loses_nor_repeats_a_ro
                 if turn % 3 == 0:
                     proxy.reset()
                 elif turn % 3 == 1:
-                    proxy.up.when(b"COMMIT", proxy.reset)
+                    proxy.up.when(b"COMMIT\0", proxy.reset)
                 else:
-                    proxy.up.when(b"COMMIT", lambda: proxy.down.cut_after(0))
+                    proxy.up.when(b"COMMIT\0", lambda: proxy.down.cut_after(0))
 
         async with sink_for(table, dsn=dsn, max_records=200, concurrency=4, rate=None) as sink:
             breaking = asyncio.create_task(break_it())
