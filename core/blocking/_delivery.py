@@ -103,10 +103,12 @@ class Delivery(Future[R]):
 
     def withdraw(self) -> bool:
         """Take the record out of the line, or leave its outcome to the observer; whether it was accepted."""
+        if self._accepted is not None and self._accepted.done():
+            self._left_the_line(self._accepted)  # In this very tick: refused, it fails with what refused it.
         if not super().cancel():
             return True
-        is_in_line = self._accepted is not None and not self._accepted.done()
-        if self._accepted is not None and is_in_line:
+        is_in_line = self._accepted is not None
+        if self._accepted is not None:
             self._accepted.cancel()
         if self.future is not None:
             self.future.cancel()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sinkwell.core import Sink, SinkClosed
+from sinkwell.core.blocking._delivery import Delivery
 from sinkwell.core.blocking._loop_thread import LoopThread
 from tests.core.gated import Gated, until
 
@@ -73,3 +74,16 @@ def test_what_is_cancelled_before_it_began_is_not_begun(thread: LoopThread[Sink[
     assert delivery.cancel()
     until(lambda: delivery._is_concluded)
     assert begun == []
+
+
+def test_who_leaves_the_line_in_the_tick_in_which_it_is_refused_hears_why(thread: LoopThread[Sink[Any, Any]]) -> None:
+    # It was told that its record is accepted and still being delivered.
+    def start(own: Delivery[Any]) -> asyncio.Future[Any]:
+        accepted = asyncio.get_running_loop().create_future()
+        own.wait_in_line(accepted)
+        accepted.set_exception(SinkClosed("closing"))
+        own.withdraw()
+        return asyncio.get_running_loop().create_future()
+
+    with pytest.raises(SinkClosed, match="closing"):
+        thread.begin(start).result(5)
