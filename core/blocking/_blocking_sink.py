@@ -157,13 +157,15 @@ class BlockingSink(Front[Sink[Any, Any]], Generic[T, R]):
 
     def _late(self, thread: LoopThread[Any], delivery: Delivery[X], deadline: Deadline) -> X:
         was_accepted: Future[bool] = Future()
-        thread.post(lambda: was_accepted.set_result(delivery.withdraw()))
+        if not thread.post(lambda: was_accepted.set_result(delivery.withdraw())):
+            return delivery.result()  # The loop has ended, and with it every delivery.
         words = f"{self._name}: {{}} within {deadline.timeout} s"
         try:
             if not was_accepted.result(CANCEL_GRACE):
                 raise SinkFull(words.format("there was no room") + "; the record was not accepted")
         except TimeoutError:
-            delivery.cancel()
+            if not delivery.cancel():
+                return delivery.result()  # The loop ended before its turn came.
             answer = words.format("the sink's thread did not answer, because something on it blocks,")
             raise TimeoutError(f"{answer}; whether the record was accepted is not known") from None
         if not delivery.cancelled():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 import time
@@ -24,6 +25,7 @@ from sinkwell.core import (
     SinkStats,
 )
 from sinkwell.core.blocking import BlockingSink
+from sinkwell.core.blocking._deadline import Deadline
 from tests.core.gated import Gated, until
 
 if TYPE_CHECKING:
@@ -195,6 +197,26 @@ def test_a_thread_that_does_not_answer_is_told_from_a_record_that_is_accepted(mo
         sink.open()
         with pytest.raises(TimeoutError, match="whether the record was accepted is not known"):
             sink.put("a", timeout=0.05)
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_whose_time_is_up_when_the_loop_ends_gets_the_answer_that_there_is(
+    is_late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It waited for a loop that had ended, and was told that something on it blocks.
+    monkeypatch.setattr("sinkwell.core.blocking._blocking_sink.CANCEL_GRACE", 0.05)
+    with blocking() as sink:
+        sink.open()
+        thread = sink._thread
+        assert thread is not None
+        delivery = thread.begin(lambda _: asyncio.get_running_loop().create_future())
+        thread.stop()
+        thread.join(5)
+        if is_late:  # posted, and never run
+            monkeypatch.setattr(thread, "post", lambda _: True)
+        with pytest.raises(SinkClosed, match="it was closed meanwhile"):
+            sink._late(thread, delivery, Deadline(0))
+        monkeypatch.undo()
 
 
 def test_a_timeout_that_is_no_number_of_seconds_is_refused() -> None:
