@@ -43,8 +43,8 @@ class Front(Generic[S]):
         self._name = name
         self._open_it = open_it
         self._exit_timeout = Deadline(exit_timeout).timeout or 0.0
-        # Guards the next two; held while it opens.
-        self._lock = threading.Lock()
+        # By process, because a forked one may find the parent's held, for ever. Guards the next two; held while it opens.
+        self._locks: dict[object, threading.Lock] = {}
         self._thread: LoopThread[S] | None = None
         self._is_closed = False
         # As they were when it closed.
@@ -138,12 +138,13 @@ class Front(Generic[S]):
     @contextmanager
     def _locked(self, deadline: Deadline) -> Generator[None]:
         left = deadline.left()
-        if not self._lock.acquire(timeout=-1 if left is None else left):
+        lock = self._locks.setdefault(_process.current(), threading.Lock())
+        if not lock.acquire(timeout=-1 if left is None else left):
             raise TimeoutError(f"{self._name}: was not open within {deadline.timeout} s; nothing was accepted")
         try:
             yield
         finally:
-            self._lock.release()
+            lock.release()
 
     def _start(self, deadline: Deadline) -> LoopThread[S]:
         with self._locked(deadline):
@@ -198,7 +199,6 @@ class Front(Generic[S]):
     def forget_parent(self) -> object:
         """Start anew in a forked process; give the parent's thread, which must not be finalized here."""
         inherited = self._thread
-        self._lock = threading.Lock()
         self._thread = None
         return inherited
 

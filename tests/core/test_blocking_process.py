@@ -169,6 +169,30 @@ def test_a_fork_while_another_thread_opens_the_sink_does_not_hang_the_child() ->
     assert sorted(said) == ["False wrote the child's", "True wrote the parent's"]
 
 
+def test_a_fork_while_another_thread_holds_the_lock_of_a_sink_without_a_thread_does_not_hang_the_child() -> None:
+    # Its lock stayed held in the child, for ever: only fronts that had begun to open got a new one.
+    said, _ = python(
+        """
+        from sinkwell.core.blocking._deadline import Deadline
+        sink = BlockingSink(lambda: Sink(destination))
+
+        def hold():
+            with sink._locked(Deadline(None)):
+                time.sleep(0.3)
+
+        threading.Thread(target=hold).start()
+        time.sleep(0.1)
+        child = os.fork()
+        if child == 0:
+            sink.put("the child's", timeout=5)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        sink.put("the parent's")
+        """
+    )
+    assert sorted(said) == ["False wrote the child's", "True wrote the parent's"]
+
+
 def test_what_a_fork_does_is_done_to_every_front_that_has_a_thread() -> None:
     function: BlockingFunction[int, int] = BlockingFunction(batched()(checked))
     good, bad = function.submit(1), function.submit(-1)
