@@ -151,7 +151,7 @@ class BlockingSink(Front[Sink[Any, Any]], Generic[T, R]):
         except TimeoutError:
             return self._late(thread, delivery, deadline)
         except BaseException:
-            delivery.cancel()
+            delivery.give_up()
             raise
         return delivery.result()
 
@@ -205,7 +205,11 @@ class BlockingSink(Front[Sink[Any, Any]], Generic[T, R]):
         handed: asyncio.Future[Delivery[R]] = future.get_loop().create_future()
 
         def left_the_line(accepted: asyncio.Future[Any]) -> None:
-            if not accepted.cancelled() and accepted.exception() is None:
+            if accepted.cancelled() or accepted.exception() is not None:
+                return
+            if handed.cancelled():
+                future.cancel()  # Accepted as its caller left: the outcome is the observer's.
+            else:
                 handed.set_result(thread.adopt(future))
 
         accepted.add_done_callback(left_the_line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from sinkwell.core._errors import SinkClosed
@@ -67,6 +68,12 @@ class Delivery(Future[R]):
             return False
         self._thread.post(self.withdraw)
         return True
+
+    def give_up(self) -> None:
+        """Cancel it; answered at this very moment with a record's delivery, which nobody got, cancel that one."""
+        if not self.cancel() and self._answer is not None:
+            with suppress(Exception):
+                _disown(self._answer())
 
     @property
     def _is_inherited(self) -> bool:
@@ -134,6 +141,8 @@ class Delivery(Future[R]):
             result = future.result()
             self._answer = lambda: result
             self.set_result(result)
+        else:
+            _disown(future.result())
 
     def _conclude(self) -> bool:
         """Let go of it, once; whether its caller is to be told."""
@@ -142,3 +151,9 @@ class Delivery(Future[R]):
         self._is_concluded = True
         self._thread.forget(self)
         return self.set_running_or_notify_cancel()
+
+
+def _disown(answer: object) -> None:
+    """Leave the outcome of a record whose delivery reached nobody to the observer."""
+    if isinstance(answer, Delivery):
+        answer.cancel()

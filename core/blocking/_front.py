@@ -129,7 +129,7 @@ class Front(Generic[S]):
         try:
             delivery.exception(deadline.left())
         except BaseException:
-            delivery.cancel()
+            delivery.give_up()
             raise
         return delivery.result()
 

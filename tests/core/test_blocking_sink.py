@@ -31,6 +31,8 @@ from tests.core.gated import Gated, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sinkwell.core.blocking._delivery import Delivery
+
 ONE = Policy(max_pending_records=1, max_records=1)
 
 
@@ -264,6 +266,39 @@ def test_a_cancelled_delivery_is_delivered_and_its_outcome_is_the_observers() ->
         destination.gate.set()
         sink.flush()
         assert orphans.records == ["a"]
+
+
+def test_a_submit_given_up_in_the_tick_of_its_acceptance_is_delivered_and_its_outcome_is_the_observers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # InvalidStateError on the loop, and neither the caller nor the observer heard of the record.
+    destination, orphans = Gated(is_open=False), Orphans()
+    with blocking(destination, ONE, observer=orphans) as sink:
+        first = sink.submit("a")
+        thread = sink._thread
+        assert thread is not None
+
+        def start(own: Delivery[Any]) -> asyncio.Future[Any]:
+            handed = sink._submit(thread, "b", own)
+            accepted = own._accepted
+            assert accepted is not None
+            callbacks = [callback for callback, _ in accepted._callbacks]  # type: ignore[attr-defined]
+            for callback in callbacks:
+                accepted.remove_done_callback(callback)
+            accepted.add_done_callback(lambda _: own.withdraw())
+            for callback in callbacks:
+                accepted.add_done_callback(callback)
+            return handed
+
+        second = thread.begin(start)
+        until(lambda: sink.stats().waiting == 1)
+        destination.gate.set()
+        first.result(5)
+        until(second.cancelled)
+        sink.flush()
+        assert destination.written == ["a", "b"]
+        assert orphans.records == ["b"]
+    assert "InvalidStateError" not in caplog.text
 
 
 def test_a_delivery_that_has_its_outcome_cannot_be_cancelled() -> None:

@@ -87,3 +87,37 @@ def test_who_leaves_the_line_in_the_tick_in_which_it_is_refused_hears_why(thread
 
     with pytest.raises(SinkClosed, match="closing"):
         thread.begin(start).result(5)
+
+
+def test_a_delivery_that_meets_who_leaves_is_left_to_the_observer(thread: LoopThread[Sink[Any, Any]]) -> None:
+    # Nobody held it any more, and its outcome reached nobody at all.
+    outcome: list[asyncio.Future[int]] = []
+
+    def submit(_: object) -> asyncio.Future[Delivery[int]]:
+        outcome.append(asyncio.get_running_loop().create_future())
+        handed = asyncio.get_running_loop().create_future()
+        handed.set_result(thread.adopt(outcome[-1]))
+        return handed
+
+    answered = thread.begin(submit)
+    until(answered.done)
+    answered.give_up()
+    until(outcome[0].cancelled)
+
+    def leave_in_the_same_tick(own: Delivery[Any]) -> asyncio.Future[Delivery[int]]:
+        asyncio.get_running_loop().call_soon(own.cancel)
+        return submit(own)
+
+    # Before its own callback, which comes after.
+    left = thread.begin(leave_in_the_same_tick)
+    until(lambda: left.cancelled() and outcome[1].cancelled())
+
+
+def test_what_refused_a_call_may_be_given_up_too(thread: LoopThread[Sink[Any, Any]]) -> None:
+    def refuse(_: object) -> asyncio.Future[int]:
+        raise SinkClosed("closed")
+
+    refused = thread.begin(refuse)
+    until(refused.done)
+    refused.give_up()
+    assert type(refused.exception(5)) is SinkClosed
