@@ -43,7 +43,7 @@ class Front(Generic[S]):
         self._name = name
         self._open_it = open_it
         self._exit_timeout = Deadline(exit_timeout).timeout or 0.0
-        # By process, because a forked one may find the parent's held, for ever. Guards the next two; held while it opens.
+        # By process: a forked one may find the parent's held, for ever. Guards the next two; held while it opens.
         self._locks: dict[object, threading.Lock] = {}
         self._thread: LoopThread[S] | None = None
         self._is_closed = False

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sinkwell.core import Sink, SinkClosed
-from sinkwell.core.blocking._delivery import Delivery
 from sinkwell.core.blocking._loop_thread import LoopThread
 from tests.core.gated import Gated, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sinkwell.core.blocking._delivery import Delivery
 
 
 async def opened() -> Sink[Any, Any]:
