@@ -78,7 +78,7 @@ class Closing:
     @property
     def is_done(self) -> bool:
         """Whether it has come to its end."""
-        return self._task is not None and self._task.done()
+        return self._has_begun and self._task is not None and self._task.done()
 
     async def run(self, timeout: float) -> CloseReport:
         """Close, or wait for who does; a cancellation makes it quick, and is raised when it is done."""
@@ -86,23 +86,26 @@ class Closing:
         # First, because an eager task may come to its end right here, and leaves no timer behind.
         self._end_by(loop.time() + timeout)
         if self._task is None:
-            self._task = loop.create_task(self._close(self._refuse_more()), name=f"{self._destination.name} close")
+            self._task = self._start(loop, self._refuse_more())
         was_cancelled = False
-        while not self._task.done():
+        while not self.is_done:
+            if self._task.done():
+                # Cancelled before its first step, it never came to its own end: all wait for another that does.
+                self._task = self._start(loop, None)
             try:
                 await asyncio.shield(self._task)
             except asyncio.CancelledError:
                 was_cancelled = True
                 self._end_by(loop.time())
-        if not self._has_begun:
-            # Cancelled before its first step, the task never came to its own end.
-            self._has_begun = True
-            await self._end()
-            self._ended = loop.time()
         if was_cancelled:
             raise asyncio.CancelledError
         # A closing task that was cancelled, as a loop does that shuts down, came to its end all the same.
         return self._report() if self._task.cancelled() else self._task.result()
+
+    def _start(
+        self, loop: asyncio.AbstractEventLoop, drained: asyncio.Future[None] | None
+    ) -> asyncio.Task[CloseReport]:
+        return loop.create_task(self._close(drained), name=f"{self._destination.name} close")
 
     def _end_by(self, deadline: float) -> None:
         if deadline >= self._deadline or self.is_done:
@@ -142,8 +145,8 @@ class Closing:
             self._dispatcher.abandon()
             self._dispatcher.end_unanswered()
             self._dispatcher.sender.cancel_timers()
-        assert self._deadline_timer is not None
-        self._deadline_timer.cancel()
+        if self._deadline_timer is not None:  # else every timeout was without an end
+            self._deadline_timer.cancel()
         # Nobody's shorter timeout matters any more: a timer for it would outlive us.
         self._deadline = float("-inf")
 

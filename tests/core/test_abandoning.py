@@ -212,6 +212,28 @@ async def test_closing_that_is_cancelled_before_its_first_step_closes_the_connec
     assert (other_tasks(), timers()) == (set(), [])
 
 
+async def test_a_second_close_waits_while_a_closing_that_was_cancelled_before_its_first_step_is_ended(
+    provider: Scripted,
+) -> None:
+    # It returned at once, with the connection and the letters still open.
+    async def aclose() -> None:
+        await asyncio.sleep(1)
+        provider.times_closed += 1
+
+    provider.aclose = aclose  # type: ignore[method-assign]
+    sink = Sink(provider)
+    await sink.open()
+    first = asyncio.ensure_future(sink.close())
+    await asyncio.sleep(0)
+    for task in other_tasks() - {first}:
+        task.cancel()
+    await asyncio.sleep(0.5)
+    assert (await sink.close()).seconds == now() == 1
+    assert provider.times_closed == 1
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
 async def test_it_leaves_no_task_no_timer_and_no_future(provider: Scripted) -> None:
     gc.collect()
     before = {id(thing) for thing in gc.get_objects() if isinstance(thing, asyncio.Future)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -171,6 +172,17 @@ async def test_without_a_timeout_it_takes_no_longer_than_delivery_timeout(
     await asyncio.sleep(1)
     await sink.close()
     assert now() <= 8
+    assert (await outcome_of(delivery)).outcome is Outcome.UNKNOWN
+
+
+async def test_a_timeout_without_an_end_takes_no_longer_than_delivery_timeout(
+    open_sink: OpenSink, provider: Scripted
+) -> None:
+    # An AssertionError, with every record ended and the connection open.
+    sink = await open_sink(provider, Policy(delivery_timeout=7, attempt_timeout=7))
+    delivery = sink.put("a")
+    assert (await sink.close(timeout=math.inf)).unknown == 1
+    assert (now(), provider.times_closed) == (7, 1)
     assert (await outcome_of(delivery)).outcome is Outcome.UNKNOWN
 
 

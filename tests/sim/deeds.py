@@ -170,6 +170,8 @@ class Deeds:
         still = [record.id for record in oracle.scenario.records if record.accepted_at and record.ended_at is None]
         if still:
             oracle.breach("C5", f"close returned, and {still} have no outcome")
+        if not world.destination.closed:
+            oracle.breach("I13", "close returned, and the connection was not closed")
         return self.report
 
     def _nothing_left(self, ticks: int, unfinished: int) -> None:
