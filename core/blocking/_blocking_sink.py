@@ -145,14 +145,19 @@ class BlockingSink(Front[Sink[Any, Any]], Generic[T, R]):
             ) from None
 
     def _outcome(self, thread: LoopThread[Any], delivery: Delivery[X], deadline: Deadline) -> X:
+        """Wait for it; interrupted at any moment of that, leave the outcome to the observer."""
+        try:
+            return self._in_line(thread, delivery, deadline)
+        except BaseException:
+            delivery.give_up()
+            raise
+
+    def _in_line(self, thread: LoopThread[Any], delivery: Delivery[X], deadline: Deadline) -> X:
         """Wait for it; when the time is up, take the record out of the line, or say that it is accepted."""
         try:
             delivery.exception(deadline.left())
         except TimeoutError:
             return self._late(thread, delivery, deadline)
-        except BaseException:
-            delivery.give_up()
-            raise
         return delivery.result()
 
     def _late(self, thread: LoopThread[Any], delivery: Delivery[X], deadline: Deadline) -> X:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from sinkwell.core._errors import SinkClosed
@@ -71,9 +70,8 @@ class Delivery(Future[R]):
 
     def give_up(self) -> None:
         """Cancel it; answered at this very moment with a record's delivery, which nobody got, cancel that one."""
-        if not self.cancel() and self._answer is not None:
-            with suppress(Exception):
-                _disown(self._answer())
+        if not self.cancel() and not self._is_inherited and super().exception() is None:
+            _disown(super().result())
 
     @property
     def _is_inherited(self) -> bool:

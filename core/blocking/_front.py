@@ -128,10 +128,10 @@ class Front(Generic[S]):
         """Wait for an outcome; who leaves early, by a timeout or an interruption, cancels only the answer."""
         try:
             delivery.exception(deadline.left())
+            return delivery.result()
         except BaseException:
             delivery.give_up()
             raise
-        return delivery.result()
 
     # --- opening and ending ------------------------------------------------------------------------------------------
 

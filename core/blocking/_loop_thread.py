@@ -92,7 +92,12 @@ class LoopThread(Generic[S]):
         delivery = Delivery[R](self)
         # Before it is posted: a thread that ends meanwhile either finds it here, or refuses it.
         self._deliveries[delivery] = None
-        if not self.post(partial(delivery.begin, start)):
+        try:
+            is_posted = self.post(partial(delivery.begin, start))
+        except BaseException:  # interrupted, and perhaps posted
+            delivery.give_up()
+            raise
+        if not is_posted:
             self.forget(delivery)
             raise SinkClosed(f"{self._name}: it is closed")
         return delivery
