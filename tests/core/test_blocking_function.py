@@ -3,73 +3,94 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sinkwell.core import Batched, ConfigError, SinkClosed, SinkFull, batched
 from sinkwell.core.blocking import BlockingFunction
-from tests.core.gated import until
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.core.gated import Block
 
 
-def slow(seconds: float, calls: list[list[int]]) -> Callable[[list[int]], list[int | Exception]]:
-    def double(numbers: list[int]) -> list[int | Exception]:
-        """Double each."""
-        calls.append(numbers)
-        time.sleep(seconds)
+class Double:
+    """Doubles each; its first call may be held up."""
+
+    def __init__(self, block: Block | None = None) -> None:
+        self.__qualname__ = "double"
+        self.calls: list[list[int]] = []
+        self._block = block
+
+    def __call__(self, numbers: list[int]) -> list[int | Exception]:
+        self.calls.append(sorted(numbers))
+        if self._block is not None and len(self.calls) == 1:
+            self._block()
         return [2 * number if number >= 0 else ValueError(number) for number in numbers]
-
-    return double
 
 
 def test_it_is_called_with_one_item_and_calls_of_many_threads_share_lists() -> None:
-    calls: list[list[int]] = []
-    double = BlockingFunction(batched(max_records=20)(slow(0.05, calls)))
+    block = Block()
+    function = Double(block)
+    double = BlockingFunction(batched(max_records=20)(function))
     with double, ThreadPoolExecutor(21) as threads:
         first = threads.submit(double, 0)
-        until(lambda: len(calls) == 1)
-        assert list(threads.map(double, range(1, 21))) == [2 * number for number in range(1, 21)]
+        block.begun()
+        others = list(threads.map(double.submit, range(1, 21)))
+        block.end()
+        assert [other.result(5) for other in others] == [2 * number for number in range(1, 21)]
         assert first.result() == 0
-        assert len(calls) <= 3
+        assert function.calls == [[0], [*range(1, 21)]]
         assert double.stats().delivered == 21
 
 
 def test_what_the_function_says_of_an_item_is_raised_in_its_own_thread() -> None:
-    with BlockingFunction(batched()(slow(0, []))) as double:
+    with BlockingFunction(batched()(Double())) as double:
         with pytest.raises(ValueError, match="-1"):
             double(-1)
         assert isinstance(double.submit(-1).exception(5), ValueError)
         assert double.submit(1).result(5) == 2
 
 
-def test_a_call_without_a_result_in_time_says_so_and_an_item_that_nobody_wants_is_left_out() -> None:
-    calls: list[list[int]] = []
-    with BlockingFunction(batched()(slow(0.2, calls))) as double:
+def test_a_call_without_a_result_in_time_says_so() -> None:
+    block = Block()
+    with BlockingFunction(batched()(Double(block))) as double:
         first = double.submit(1)
-        until(lambda: calls == [[1]])
-        with pytest.raises(TimeoutError, match=r"double gave no result within 0\.05 s"):
-            double(2, timeout=0.05)
+        block.begun()
+        with pytest.raises(TimeoutError, match="double gave no result within 0 s"):
+            double(2, timeout=0)
+        block.end()
+        assert first.result(5) == 2
+
+
+def test_an_item_that_nobody_wants_any_more_is_left_out() -> None:
+    block = Block()
+    function = Double(block)
+    with BlockingFunction(batched()(function)) as double:
+        first = double.submit(1)
+        block.begun()
+        unwanted = double.submit(2)
+        assert double.stats().pending_records == 2
+        assert unwanted.cancel()
+        block.end()
         assert first.result(5) == 2
         assert double(3) == 6
-    assert calls == [[1], [3]]
+    assert function.calls == [[1], [3]]
 
 
 def test_the_functions_own_timeout_is_its_own() -> None:
-    double = BlockingFunction(batched(timeout=0.05)(slow(0.2, [])))
-    with double, pytest.raises(TimeoutError, match=r"within timeout \(0\.05 s\)"):
-        double(1)
+    block = Block()
+    with BlockingFunction(batched(timeout=0.001, linger=0)(Double(block))) as double:
+        with pytest.raises(TimeoutError, match=r"within timeout \(0\.001 s\)"):
+            double(1)
+        block.end()
 
 
 def test_without_room_a_call_is_refused_if_that_was_chosen() -> None:
-    with BlockingFunction(batched(max_pending=1, max_records=1, when_full="refuse")(slow(0.1, []))) as double:
+    block = Block()
+    with BlockingFunction(batched(max_pending=1, max_records=1, when_full="refuse")(Double(block))) as double:
         first = double.submit(1)
         with pytest.raises(SinkFull):
             double(2)
+        block.end()
         assert first.result(5) == 2
 
 
@@ -103,7 +124,7 @@ def test_what_batched_did_not_make_is_refused() -> None:
 
 
 def test_the_same_function_serves_a_loop_and_threads() -> None:
-    both: Batched[int, int] = batched()(slow(0, []))
+    both: Batched[int, int] = batched()(Double())
 
     with BlockingFunction(both) as double:
         assert double(1) == 2

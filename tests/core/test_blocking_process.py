@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,11 @@ import pytest
 
 from sinkwell.core import Sink, SinkClosed, batched
 from sinkwell.core.blocking import BlockingFunction, BlockingSink, _process
-from tests.core.gated import Gated, until
+from tests.core.gated import Block, Gated, all_ended
 
 ROOT = Path(__file__).parents[2]
-PRELUDE = """
-import multiprocessing, os, sys, threading, time, warnings
+PRELUDE = '''
+import atexit, multiprocessing, os, sys, threading, warnings
 from concurrent.futures import ThreadPoolExecutor
 warnings.filterwarnings("ignore", message=".*multi-threaded.*", category=DeprecationWarning)
 from sinkwell.core import Policy, Sink, SinkClosed, batched
@@ -35,12 +34,21 @@ class Telling(Gated):
 parent = os.getpid()
 destination = Telling()
 
-def later(seconds):
+def open_at_the_end():
+    """Write nothing before the interpreter ends. No public hook comes before that in which a front settles."""
     destination.gate.clear()
-    timer = threading.Timer(seconds, destination.gate.set)
-    timer.daemon = True
-    timer.start()
-"""
+    threading._register_atexit(destination.gate.set)
+
+def fork(child, go_on):
+    """Run the child's part to its end, while what the parent has begun stays as it is; then go on in the parent."""
+    process = os.fork()
+    if process == 0:
+        child()
+        sys.stdout.flush()
+        os._exit(0)
+    assert os.waitpid(process, 0)[1] == 0
+    go_on()
+'''
 
 
 def python(script: str, *, fails: bool = False) -> tuple[list[str], str]:
@@ -58,7 +66,6 @@ def python(script: str, *, fails: bool = False) -> tuple[list[str], str]:
 
 
 def checked(items: list[int]) -> list[int | Exception]:
-    time.sleep(0.1 if 0 in items else 0)
     return [item if item >= 0 else ValueError(item) for item in items]
 
 
@@ -69,14 +76,15 @@ def test_a_forked_process_makes_its_own_sink_and_the_parents_records_stay_the_pa
     said, errors = python(
         """
         sink = BlockingSink(lambda: Sink(destination))
-        later(0.3)
+        destination.gate.clear()
         mine = sink.submit("the parent's")
-        child = os.fork()
-        if child == 0:
+
+        def child():
             destination.gate.set()
             sink.put("the child's")
-            sys.exit(sink.stats().delivered - 1)
-        assert os.waitpid(child, 0)[1] == 0
+            assert sink.stats().delivered == 1
+
+        fork(child, destination.gate.set)
         mine.result(5)
         assert sink.close().delivered == 1
         """
@@ -92,10 +100,10 @@ def test_what_was_open_at_the_fork_does_not_hang_the_child_and_what_was_answered
         answered = sink.submit("a")
         answered.result(5)
         refused = sink.submit("b")
-        later(0.5)
+        destination.gate.clear()
         pending = sink.submit("c")
-        child = os.fork()
-        if child == 0:
+
+        def child():
             assert answered.result().record == "a"
             assert answered.exception() is None
             for ask in (pending.result, pending.exception):
@@ -104,9 +112,8 @@ def test_what_was_open_at_the_fork_does_not_hang_the_child_and_what_was_answered
                 except SinkClosed as error:
                     print(error)
             print(pending.cancel())
-            sys.stdout.flush()
-            os._exit(0)
-        os.waitpid(child, 0)
+
+        fork(child, destination.gate.set)
         pending.result(5)
         """
     )
@@ -123,7 +130,7 @@ def test_a_process_of_multiprocessing_delivers_what_it_accepted_before_it_ends()
         sink.put("the parent's")
 
         def work():
-            later(0.2)
+            open_at_the_end()
             sink.submit("the child's")
 
         child = multiprocessing.get_context("fork").Process(target=work)
@@ -151,50 +158,48 @@ def test_a_function_is_called_in_a_forked_process() -> None:
     assert errors == ""
 
 
-def test_a_fork_while_another_thread_opens_the_sink_does_not_hang_the_child() -> None:
+@pytest.mark.parametrize(
+    "begin",
+    [
+        pytest.param("sink.open()", id="opens_the_sink"),
+        # Its lock stayed held in the child, for ever: only fronts that had begun to open got a new one.
+        pytest.param("with sink._locked(Deadline(None)): hold()", id="holds_the_lock_of_a_sink_without_a_thread"),
+    ],
+)
+def test_a_fork_while_another_thread_does_not_hang_the_child(begin: str) -> None:
     said, _ = python(
-        """
-        destination.opens_in = 0.3
-        sink = BlockingSink(lambda: Sink(destination))
-        threading.Thread(target=sink.open).start()
-        time.sleep(0.1)
-        child = os.fork()
-        if child == 0:
-            sink.put("the child's", timeout=5)
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-        sink.put("the parent's")
-        """
-    )
-    assert sorted(said) == ["False wrote the child's", "True wrote the parent's"]
-
-
-def test_a_fork_while_another_thread_holds_the_lock_of_a_sink_without_a_thread_does_not_hang_the_child() -> None:
-    # Its lock stayed held in the child, for ever: only fronts that had begun to open got a new one.
-    said, _ = python(
-        """
+        f"""
         from sinkwell.core.blocking._deadline import Deadline
+        from tests.core.gated import Block
         sink = BlockingSink(lambda: Sink(destination))
+        destination.door.clear()
+        hold = Block()
 
-        def hold():
-            with sink._locked(Deadline(None)):
-                time.sleep(0.3)
+        def begin():
+            {begin}
 
-        threading.Thread(target=hold).start()
-        time.sleep(0.1)
-        child = os.fork()
-        if child == 0:
+        def child():
+            destination.door.set()
             sink.put("the child's", timeout=5)
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-        sink.put("the parent's")
+
+        def go_on():
+            hold.end()
+            destination.door.set()
+            sink.put("the parent's")
+
+        threading.Thread(target=begin).start()
+        {"hold.begun()" if "hold" in begin else "destination.changes.until(lambda: destination.is_opening)"}
+        fork(child, go_on)
         """
     )
     assert sorted(said) == ["False wrote the child's", "True wrote the parent's"]
 
 
 def test_what_a_fork_does_is_done_to_every_front_that_has_a_thread() -> None:
-    function: BlockingFunction[int, int] = BlockingFunction(batched()(checked))
+    block = Block()
+    function: BlockingFunction[int, int] = BlockingFunction(
+        batched()(lambda items: checked(items) if any(items) else block())
+    )
     good, bad = function.submit(1), function.submit(-1)
     assert (good.result(5), type(bad.exception(5))) == (1, ValueError)
     pending = function.submit(0)
@@ -208,6 +213,7 @@ def test_what_a_fork_does_is_done_to_every_front_that_has_a_thread() -> None:
             pending.result(5)
         assert (type(pending.exception(5)), pending.cancel()) == (SinkClosed, False)
     finally:
+        block.end()
         thread.stop()
         thread.join(5)
         _process._this.inherited.clear()
@@ -220,7 +226,7 @@ def test_what_was_accepted_is_delivered_when_the_interpreter_ends() -> None:
     said, errors = python(
         """
         sink = BlockingSink(lambda: Sink(destination))
-        later(0.3)
+        open_at_the_end()
         sink.submit("a")
         """
     )
@@ -235,11 +241,13 @@ def test_a_sink_that_still_has_to_look_up_its_host_is_drained_when_the_interpret
 
         class LooksUp(Telling):
             async def write(self, batch):
-                await asyncio.sleep(0.2)
+                await self.gate.passed()
                 await asyncio.get_running_loop().getaddrinfo("localhost", 80)
                 return await super().write(batch)
 
-        BlockingSink(lambda: Sink(LooksUp())).submit("a")
+        destination = LooksUp()
+        open_at_the_end()
+        BlockingSink(lambda: Sink(destination)).submit("a")
         """
     )
     assert said == ["True wrote a"]
@@ -251,7 +259,7 @@ def test_threads_that_outlive_the_main_thread_can_still_put() -> None:
         """
         sink = BlockingSink(lambda: Sink(destination))
         sink.put("a")
-        threading.Thread(target=lambda: (time.sleep(0.3), sink.submit("b"))).start()
+        threading.Thread(target=lambda: (threading.main_thread().join(), sink.submit("b"))).start()
         """
     )
     assert said == ["True wrote a", "True wrote b"]
@@ -261,27 +269,38 @@ def test_threads_that_outlive_the_main_thread_can_still_put() -> None:
 def test_what_could_not_be_delivered_in_time_is_told_at_exit() -> None:
     said, errors = python(
         """
-        sink = BlockingSink(lambda: Sink(destination, Policy(max_records=1, concurrency=1)), exit_timeout=0.2)
+        sink = BlockingSink(lambda: Sink(destination, Policy(max_records=1, concurrency=1)), exit_timeout=0)
         destination.gate.clear()
         sink.submit("a")
         sink.submit("b")
+        destination.changes.until(lambda: destination.batches == [["a"]])
         """
     )
     assert said == []
-    assert "at exit, not all that was accepted has its outcome after 0.2 s" in errors
+    assert "at exit, not all that was accepted has its outcome after 0.0 s" in errors
     assert "at exit, 2 accepted records were not delivered: 1 NOT_WRITTEN, 1 UNKNOWN" in errors
 
 
 def test_a_call_that_waits_in_a_daemon_thread_is_answered_at_exit() -> None:
     said, errors = python(
         """
-        def slow(items):
-            time.sleep(0.3)
+        has_begun, has_told = threading.Event(), threading.Event()
+
+        async def slow(items):
+            has_begun.set()
+            await destination.gate.passed()
             return items
 
+        def ask():
+            print(call("answered"), flush=True)
+            has_told.set()
+
+        open_at_the_end()
+        # After the fronts have settled: Python waits for no daemon.
+        atexit.register(has_told.wait, 10)
         call = BlockingFunction(batched()(slow))
-        threading.Thread(target=lambda: print(call("answered"), flush=True), daemon=True).start()
-        time.sleep(0.1)
+        threading.Thread(target=ask, daemon=True).start()
+        has_begun.wait(10)
         """
     )
     assert said == ["answered"]
@@ -292,7 +311,7 @@ def test_a_script_that_fails_is_drained_too() -> None:
     said, errors = python(
         """
         sink = BlockingSink(lambda: Sink(destination))
-        later(0.2)
+        open_at_the_end()
         sink.submit("a")
         raise LookupError("the script's own")
         """,
@@ -322,22 +341,26 @@ def test_at_exit_every_front_is_settled_and_then_closed_and_a_closed_one_is_left
     assert destination.was_closed
     with pytest.raises(SinkClosed):
         sink.put("too late")
-    until(lambda: threading.active_count() == 1)
+    all_ended()
+    assert threading.active_count() == 1
 
 
 def test_a_loop_that_is_blocked_at_exit_is_told_and_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("sinkwell.core.blocking._front._PATIENCE", 0.1)
+    monkeypatch.setattr("sinkwell.core.blocking._front._PATIENCE", 0)
     destination = Gated()
-    destination.blocks_loop_for = 0.5
-    sink: BlockingSink[Any, Any] = BlockingSink(lambda: Sink(destination), exit_timeout=0.1)
+    destination.blocks = block = Block()
+    sink: BlockingSink[Any, Any] = BlockingSink(lambda: Sink(destination), exit_timeout=0)
     sink.submit("a")
+    block.begun()
 
     _process.settle_all()
     _process.close_all()
 
     assert "at exit, its loop's thread is blocked; 1 calls have no outcome" in caplog.text
+    monkeypatch.undo()
+    block.end()
     sink.close()
 
 

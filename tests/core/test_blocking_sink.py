@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +26,12 @@ from sinkwell.core import (
 )
 from sinkwell.core.blocking import BlockingSink
 from sinkwell.core.blocking._deadline import Deadline
-from tests.core.gated import Gated, until
+from sinkwell.core.blocking._delivery import Delivery
+from tests.core.gated import Block, Gated, all_ended
+from tests.core.scripted import tick
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sinkwell.core.blocking._delivery import Delivery
+    from collections.abc import Callable, Iterator
 
 ONE = Policy(max_pending_records=1, max_records=1)
 
@@ -48,21 +48,49 @@ def blocking(
     finally:
         used.gate.set()
         sink.close(timeout=0)
-    until(lambda: not any(thread.name.startswith("sinkwell") for thread in threading.enumerate()))
+    all_ended()
 
 
-def interrupted(act: Any) -> None:
-    """Ctrl-C, while the main thread is in the middle of it."""
-    main = threading.main_thread().ident
-    assert main is not None
+@contextmanager
+def in_the_middle(happens: Callable[[Delivery[Any]], object], *, of: str = "exception") -> Iterator[None]:
+    """Have something happen to the main thread when it next waits for an answer (`exception`), or takes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        whole = getattr(Delivery, of)
+
+        def changed(delivery: Delivery[Any], timeout: float | None = None) -> Any:
+            if threading.current_thread() is threading.main_thread():
+                patch.undo()
+                happens(delivery)
+            return whole(delivery, timeout)
+
+        patch.setattr(Delivery, of, changed)
+        yield
+
+
+@contextmanager
+def interrupted(when: Callable[[Delivery[Any]], object], *, of: str = "exception") -> Iterator[None]:
+    """Ctrl-C, while the main thread waits, and as soon as something has come true."""
+
+    def happens(delivery: Delivery[Any]) -> None:
+        when(delivery)
+        signal.raise_signal(signal.SIGINT)
+
     # Python's own handler, which it does not install when it is started in the background of a shell.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
     try:
-        with pytest.raises(KeyboardInterrupt):
-            act()
+        with pytest.raises(KeyboardInterrupt), in_the_middle(happens, of=of):
+            yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def is_answered(delivery: Delivery[Any]) -> None:
+    assert wait_for([delivery], 10).done
+
+
+def is_answered_too_late(delivery: Delivery[Any]) -> None:
+    is_answered(delivery)
+    raise TimeoutError
 
 
 class Orphans(Observer):
@@ -85,9 +113,9 @@ def test_puts_of_many_threads_share_batches() -> None:
     destination = Gated(is_open=False)
     with blocking(destination, Policy(concurrency=1)) as sink, ThreadPoolExecutor(21) as threads:
         first = threads.submit(sink.put, 0)
-        until(lambda: len(destination.batches) == 1)
+        destination.changes.until(lambda: len(destination.batches) == 1)
         others = [threads.submit(sink.put, number) for number in range(1, 21)]
-        until(lambda: sink.stats().pending_records == 21)
+        destination.changes.until(lambda: destination.asked == 21)
         destination.gate.set()
 
         assert {delivery.result().record for delivery in [first, *others]} == set(range(21))
@@ -108,7 +136,7 @@ def test_submit_waits_for_room_only() -> None:
         first = sink.submit("a")
         assert not first.done()
         waiting = ThreadPoolExecutor(1).submit(sink.submit, "b")
-        until(lambda: sink.stats().waiting == 1)
+        destination.changes.until(lambda: destination.asked == 2)
         destination.gate.set()
 
         assert first.result(5).record == "a"
@@ -151,8 +179,8 @@ def test_a_record_without_room_in_time_was_not_accepted_and_leaves_no_trace(act:
     destination = Gated(is_open=False)
     with blocking(destination, ONE) as sink:
         accepted = sink.submit("a")
-        with pytest.raises(SinkFull, match=r"no room within 0\.05 s; the record was not accepted"):
-            getattr(sink, act)("b", timeout=0.05)
+        with pytest.raises(SinkFull, match="no room within 0 s; the record was not accepted"):
+            getattr(sink, act)("b", timeout=0)
         destination.gate.set()
         accepted.result(5)
         sink.flush()
@@ -162,8 +190,9 @@ def test_a_record_without_room_in_time_was_not_accepted_and_leaves_no_trace(act:
 def test_a_record_without_outcome_in_time_is_still_delivered_and_its_outcome_is_the_observers() -> None:
     destination, orphans = Gated(is_open=False), Orphans()
     with blocking(destination, observer=orphans) as sink:
+        sink.open()
         with pytest.raises(TimeoutError, match="it was accepted and is still being delivered"):
-            sink.put("a", timeout=0.05)
+            sink.put("a", timeout=0)
         destination.gate.set()
         sink.flush()
         assert destination.written == orphans.records == ["a"]
@@ -171,34 +200,38 @@ def test_a_record_without_outcome_in_time_is_still_delivered_and_its_outcome_is_
 
 def test_flush_and_put_many_say_so_when_their_time_is_up() -> None:
     destination = Gated(is_open=False)
+
+    def too_late(_: object) -> None:
+        destination.changes.until(lambda: destination.asked == 2)
+        raise TimeoutError
+
     with blocking(destination) as sink:
-        with pytest.raises(TimeoutError, match=r"put_many has not every outcome within 0\.05 s"):
-            sink.put_many(["a", "b"], timeout=0.05)
-        with pytest.raises(TimeoutError, match=r"flush: some records have no outcome within 0\.05 s"):
-            sink.flush(timeout=0.05)
+        sink.open()
+        with pytest.raises(TimeoutError, match="put_many has not every outcome within 0 s"), in_the_middle(too_late):
+            sink.put_many(["a", "b"], timeout=0)
+        with pytest.raises(TimeoutError, match="flush: some records have no outcome within 0 s"):
+            sink.flush(timeout=0)
         destination.gate.set()
         sink.flush(timeout=5)
         assert destination.written == ["a", "b"]
 
 
 def test_an_answer_that_comes_at_the_last_moment_is_given() -> None:
-    class Slow(Observer):
-        def on_batch_done(self, event: object) -> None:
-            time.sleep(0.2)
-
-    with blocking(observer=Slow()) as sink:
-        sink.open()
-        assert sink.put("a", timeout=0.1).record == "a"
+    with blocking() as sink, in_the_middle(is_answered_too_late):
+        assert sink.put("a", timeout=5).record == "a"
 
 
 def test_a_thread_that_does_not_answer_is_told_from_a_record_that_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sinkwell.core.blocking._blocking_sink.CANCEL_GRACE", 0.05)
-    destination = Gated()
-    destination.blocks_loop_for = 0.4
-    with blocking(destination) as sink:
+    monkeypatch.setattr("sinkwell.core.blocking._blocking_sink.CANCEL_GRACE", 0)
+    block = Block()
+    with blocking() as sink:
         sink.open()
+        assert sink._thread is not None
+        sink._thread.post(block)
+        block.begun()
         with pytest.raises(TimeoutError, match="whether the record was accepted is not known"):
-            sink.put("a", timeout=0.05)
+            sink.put("a", timeout=0)
+        block.end()
 
 
 @pytest.mark.parametrize("is_late", [False, True])
@@ -206,7 +239,7 @@ def test_whose_time_is_up_when_the_loop_ends_gets_the_answer_that_there_is(
     is_late: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It waited for a loop that had ended, and was told that something on it blocks.
-    monkeypatch.setattr("sinkwell.core.blocking._blocking_sink.CANCEL_GRACE", 0.05)
+    monkeypatch.setattr("sinkwell.core.blocking._blocking_sink.CANCEL_GRACE", 0)
     with blocking() as sink:
         sink.open()
         thread = sink._thread
@@ -232,7 +265,8 @@ def test_a_timeout_that_is_no_number_of_seconds_is_refused() -> None:
 def test_an_interrupted_put_loses_only_the_answer() -> None:
     destination, orphans = Gated(is_open=False), Orphans()
     with blocking(destination, observer=orphans) as sink:
-        interrupted(lambda: sink.put("a"))
+        with interrupted(lambda _: destination.changes.until(lambda: destination.batches == [["a"]])):
+            sink.put("a")
         destination.gate.set()
         sink.flush()
         assert destination.written == orphans.records == ["a"]
@@ -242,17 +276,78 @@ def test_an_interrupted_put_without_room_leaves_no_trace() -> None:
     destination = Gated(is_open=False)
     with blocking(destination, ONE) as sink:
         sink.submit("a")
-        interrupted(lambda: sink.put("b"))
+        with interrupted(lambda _: destination.changes.until(lambda: destination.asked == 2)):
+            sink.put("b")
         destination.gate.set()
         sink.flush()
         assert destination.written == ["a"]
+
+
+@pytest.mark.parametrize("act", ["submit", "put_nowait"])
+@pytest.mark.parametrize("of", ["exception", "result"])
+def test_a_record_whose_delivery_reaches_nobody_is_delivered_and_its_outcome_is_the_observers(
+    act: str, of: str
+) -> None:
+    # Between the wait and the return, the delivery of the record was lost, and nobody at all heard of its outcome.
+    destination, orphans = Gated(is_open=False), Orphans()
+    with blocking(destination, observer=orphans) as sink:
+        with interrupted(is_answered, of=of):
+            getattr(sink, act)("a")
+        destination.gate.set()
+        sink.flush()
+        assert destination.written == orphans.records == ["a"]
+
+
+def test_who_is_interrupted_while_a_late_answer_is_sought_leaves_the_outcome_to_the_observer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Interrupted(Future[Any]):
+        def result(self, timeout: float | None = None) -> Any:
+            super().result(timeout)
+            raise KeyboardInterrupt
+
+    destination, orphans = Gated(is_open=False), Orphans()
+    with blocking(destination, observer=orphans) as sink:
+        monkeypatch.setattr("sinkwell.core.blocking._blocking_sink.Future", Interrupted)
+        with pytest.raises(KeyboardInterrupt), in_the_middle(is_answered_too_late):
+            sink.submit("a", timeout=5)
+        destination.gate.set()
+        sink.flush()
+        assert destination.written == orphans.records == ["a"]
+
+
+def test_who_is_interrupted_while_it_hands_its_record_over_leaves_the_outcome_to_the_observer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    destination, orphans = Gated(is_open=False), Orphans()
+    with blocking(destination, observer=orphans) as sink:
+        sink.open()
+        thread = sink._thread
+        assert thread is not None
+        post = thread.post
+
+        def interrupted_post(act: Callable[[], object]) -> bool:
+            monkeypatch.undo()
+            post(act)
+            thread.run(tick).result(5)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(thread, "post", interrupted_post)
+        with pytest.raises(KeyboardInterrupt):
+            sink.submit("a")
+        destination.gate.set()
+        sink.flush()
+        assert destination.written == orphans.records == ["a"]
 
 
 def test_an_interrupted_close_ends_at_once_and_the_rest_has_its_outcome() -> None:
     destination = Gated(is_open=False)
     with blocking(destination) as sink:
         delivery = sink.submit("a")
-        interrupted(sink.close)
+        thread = sink._thread
+        assert thread is not None
+        with interrupted(lambda _: thread.run(tick).result(5)):
+            sink.close()
         with pytest.raises(DeliveryAbandoned):
             delivery.result(5)
         assert sink.close().unknown == 1
@@ -291,10 +386,11 @@ def test_a_submit_given_up_in_the_tick_of_its_acceptance_is_delivered_and_its_ou
             return handed
 
         second = thread.begin(start)
-        until(lambda: sink.stats().waiting == 1)
+        destination.changes.until(lambda: destination.asked == 2)
         destination.gate.set()
         first.result(5)
-        until(second.cancelled)
+        is_answered(second)
+        assert second.cancelled()
         sink.flush()
         assert destination.written == ["a", "b"]
         assert orphans.records == ["b"]
@@ -335,13 +431,22 @@ def test_what_does_not_make_a_sink_is_refused() -> None:
         BlockingSink(lambda: 1).open()  # type: ignore[arg-type, return-value]
 
 
-def test_a_sink_that_does_not_open_in_time_says_so_and_is_given_up() -> None:
+def test_a_sink_that_does_not_open_in_time_says_so_and_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     destination = Gated()
-    destination.opens_in = 30.0
+    destination.door.clear()
+
+    def left(_: Deadline) -> float:
+        """No time is left, once it has begun to open."""
+        if threading.active_count() > 1:
+            destination.changes.until(lambda: destination.is_opening)
+        return 0.0
+
     with blocking(destination) as sink:
-        with pytest.raises(TimeoutError, match=r"was not open within 0\.05 s; nothing was accepted"):
-            sink.put("a", timeout=0.05)
-        until(lambda: threading.active_count() == 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(Deadline, "left", left)
+            with pytest.raises(TimeoutError, match=r"was not open within 0\.05 s; nothing was accepted"):
+                sink.put("a", timeout=0.05)
+        all_ended()
         assert destination.was_closed
 
 
@@ -354,27 +459,37 @@ def test_a_timeout_of_the_provider_while_opening_is_its_own() -> None:
 
 def test_who_waits_for_another_to_open_it_waits_no_longer_than_its_timeout() -> None:
     destination = Gated()
-    destination.opens_in = 0.3
+    destination.door.clear()
     with blocking(destination) as sink, ThreadPoolExecutor(1) as threads:
         opening = threads.submit(sink.open)
-        until(lambda: threading.active_count() == 3)
-        with pytest.raises(TimeoutError, match=r"was not open within 0\.05 s"):
-            sink.put("a", timeout=0.05)
+        destination.changes.until(lambda: destination.is_opening)
+        with pytest.raises(TimeoutError, match="was not open within 0 s"):
+            sink.put("a", timeout=0)
+        destination.door.set()
         opening.result(5)
 
 
 def test_threads_that_use_it_first_at_the_same_moment_share_one_sink() -> None:
     made: list[object] = []
+    destination = Gated()
+    destination.door.clear()
+    at_once = threading.Barrier(8)
 
     def make() -> Sink[Any, Any]:
         made.append(None)
-        destination = Gated()
-        destination.opens_in = 0.1
         return Sink(destination)
 
     sink: BlockingSink[Any, Any] = BlockingSink(make)
+
+    def put(number: int) -> None:
+        at_once.wait(10)
+        sink.put(number)
+
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(sink.put, range(8)))
+        puts = threads.map(put, range(8))
+        destination.changes.until(lambda: destination.is_opening)
+        destination.door.set()
+        assert list(puts) == [None] * 8
     assert (len(made), sink.close().delivered) == (1, 8)
 
 
@@ -398,7 +513,7 @@ def test_close_answers_who_waits_for_room() -> None:
     with blocking(destination, ONE) as sink, ThreadPoolExecutor(2) as threads:
         sink.submit("a")
         late = [threads.submit(act, "b") for act in (sink.put, sink.submit)]
-        until(lambda: sink.stats().waiting == 2)
+        destination.changes.until(lambda: destination.asked == 3)
         sink.close(timeout=0)
         assert {type(future.exception(5)) for future in late} == {SinkClosed}
 
@@ -407,21 +522,24 @@ def test_two_threads_may_close_at_once() -> None:
     destination = Gated(is_open=False)
     with blocking(destination) as sink, ThreadPoolExecutor(4) as threads:
         sink.submit("a")
-        reports = [threads.submit(sink.close) for _ in range(4)]
-        time.sleep(0.05)
+        at_once = threading.Barrier(5)
+        reports = [threads.submit(lambda: (at_once.wait(10), sink.close())[1]) for _ in range(4)]
+        at_once.wait(10)
         destination.gate.set()
         assert {report.result(5).delivered for report in reports} == {1}
 
 
 def test_a_blocked_loop_does_not_hang_who_closes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sinkwell.core.blocking._front._PATIENCE", 0.1)
+    monkeypatch.setattr("sinkwell.core.blocking._front._PATIENCE", 0)
     destination = Gated()
-    destination.blocks_loop_for = 0.4
+    destination.blocks = block = Block()
     with blocking(destination) as sink:
         sink.submit("a")
+        block.begun()
         with pytest.raises(TimeoutError, match="blocked and does not answer; 1 calls have no outcome"):
             sink.close(timeout=0)
-        time.sleep(0.4)
+        block.end()
+        monkeypatch.undo()
 
 
 def test_its_own_thread_may_not_wait_for_itself() -> None:

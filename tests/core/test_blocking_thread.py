@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,8 @@ import pytest
 
 from sinkwell.core import Sink, SinkClosed
 from sinkwell.core.blocking._loop_thread import LoopThread
-from tests.core.gated import Gated, until
+from tests.core.gated import Block, Gated
+from tests.core.scripted import tick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,11 @@ def thread() -> Iterator[LoopThread[Sink[Any, Any]]]:
     thread.stop()
     thread.join(5)
     assert threading.active_count() == 1
+
+
+def settled(thread: LoopThread[Sink[Any, Any]]) -> None:
+    """Wait until all has run that has been handed over."""
+    thread.run(tick).result(5)
 
 
 def test_a_thread_that_is_stopped_before_it_has_a_loop_opens_nothing() -> None:
@@ -70,10 +75,13 @@ def test_an_outcome_that_meets_who_leaves_is_nobodys(thread: LoopThread[Sink[Any
 
 def test_what_is_cancelled_before_it_began_is_not_begun(thread: LoopThread[Sink[Any, Any]]) -> None:
     begun: list[object] = []
-    thread.post(lambda: time.sleep(0.05))
+    block = Block()
+    thread.post(block)
     delivery = thread.begin(begun.append)  # type: ignore[arg-type]
     assert delivery.cancel()
-    until(lambda: delivery._is_concluded)
+    block.end()
+    settled(thread)
+    assert delivery._is_concluded
     assert begun == []
 
 
@@ -101,9 +109,10 @@ def test_a_delivery_that_meets_who_leaves_is_left_to_the_observer(thread: LoopTh
         return handed
 
     answered = thread.begin(submit)
-    until(answered.done)
+    answered.result(5)
     answered.give_up()
-    until(outcome[0].cancelled)
+    settled(thread)
+    assert outcome[0].cancelled()
 
     def leave_in_the_same_tick(own: Delivery[Any]) -> asyncio.Future[Delivery[int]]:
         asyncio.get_running_loop().call_soon(own.cancel)
@@ -111,7 +120,9 @@ def test_a_delivery_that_meets_who_leaves_is_left_to_the_observer(thread: LoopTh
 
     # Before its own callback, which comes after.
     left = thread.begin(leave_in_the_same_tick)
-    until(lambda: left.cancelled() and outcome[1].cancelled())
+    settled(thread)
+    assert left.cancelled()
+    assert outcome[1].cancelled()
 
 
 def test_what_refused_a_call_may_be_given_up_too(thread: LoopThread[Sink[Any, Any]]) -> None:
@@ -119,6 +130,6 @@ def test_what_refused_a_call_may_be_given_up_too(thread: LoopThread[Sink[Any, An
         raise SinkClosed("closed")
 
     refused = thread.begin(refuse)
-    until(refused.done)
+    settled(thread)
     refused.give_up()
     assert type(refused.exception(5)) is SinkClosed

@@ -10,7 +10,7 @@ import pytest
 
 from sinkwell.core import Backoff, DeadLetter, DeliveryRejected, Policy, Sink
 from sinkwell.core.testing import FakeDestination, FaultPlan
-from tests.core.scripted import REJECTED, Scripted, other_tasks
+from tests.core.scripted import REJECTED, Scripted, other_tasks, tick
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ async def test_a_cancelled_close_is_quick_and_truthful() -> None:
     await sink.open()
     delivery = sink.put("a")
     closing = asyncio.ensure_future(sink.close())
-    await asyncio.sleep(0.01)
+    await tick()
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing
