@@ -8,15 +8,19 @@ import os
 import pickle
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 from sinkwell.core import Batched, BatchRefused, DeliveryAbandoned, Outcome, batched
 from tests.core.doubler import outcomes
+from tests.core.gated import Block, Changes
+from tests.core.scripted import tick
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
+
+T = TypeVar("T")
 
 # Started anew for each process: forking a process with threads is deprecated.
 PROCESSES = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
@@ -50,9 +54,19 @@ class Model:
         return [self.factor * item for item in items]
 
 
-async def until(happened: Callable[[], bool]) -> None:
-    while not happened():  # noqa: ASYNC110 - it happens in a thread, which can set no event of the loop
-        await asyncio.sleep(0.001)
+class StoppedLoop(asyncio.SelectorEventLoop):
+    """A loop for real threads, whose clock only the test moves."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+
+def in_stopped_time(scenario: Callable[[StoppedLoop], Coroutine[Any, Any, T]]) -> T:
+    loop = StoppedLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        return runner.run(scenario(loop))
 
 
 # --- threads ---------------------------------------------------------------------------------------------------------
@@ -118,44 +132,53 @@ def test_a_plain_function_that_raises_stop_iteration_does_not_hang_its_callers()
 
 def test_a_running_thread_keeps_its_slot_after_its_callers_timed_out() -> None:
     running = most_running = 0
-    go_on = threading.Event()
+    changes = Changes()
+    block = Block()
 
-    @batched(timeout=0.05)
+    @batched(timeout=1)
     def slow(items: list[int]) -> list[int]:
         nonlocal running, most_running
         running += 1
         most_running = max(most_running, running)
-        go_on.wait(10)
+        changes.tell()
+        block()
         running -= 1
         return items
 
-    async def scenario() -> None:
-        assert [type(result) for result in await outcomes(slow(1))] == [TimeoutError]
-        assert [type(result) for result in await outcomes(slow(2))] == [TimeoutError]
-        go_on.set()
-        await until(lambda: slow.stats().requests_in_flight == 0)
-        assert await slow(3) == 3
+    async def scenario(loop: StoppedLoop) -> None:
+        calls = [slow(1)]
+        await changes.come(lambda: running == 1)
+        calls.append(slow(2))
+        loop.now = 1
+        assert [type(result) for result in await outcomes(*calls)] == [TimeoutError, TimeoutError]
+        calls.append(slow(3))
+        await tick()
+        assert (slow.stats().requests_in_flight, calls[2].done()) == (1, False)
+        block.end()
+        assert await calls[2] == 3
 
-    asyncio.run(scenario())
+    in_stopped_time(scenario)
     assert most_running == 1
 
 
 def test_a_thread_that_ends_while_the_batcher_closes_has_the_last_word() -> None:
-    started = threading.Event()
-    go_on = threading.Event()
+    changes = Changes()
+    block = Block()
+    begun: list[int] = []
 
     @batched(max_records=1)
     def slow(items: list[int]) -> list[int]:
-        started.set()
-        go_on.wait(10)
+        begun.extend(items)
+        changes.tell()
+        block()
         return items
 
     async def scenario() -> list[Any]:
         calls = [slow(1), slow(2)]
-        await until(started.is_set)
+        await changes.come(lambda: begun == [1])
         closing = asyncio.ensure_future(slow.close(timeout=0))
-        await until(calls[1].done)
-        go_on.set()
+        await asyncio.wait([calls[1]])
+        block.end()
         report = await closing
         assert (report.delivered, report.unfinished_requests) == (1, 0)
         return await outcomes(*calls)
@@ -167,24 +190,28 @@ def test_a_thread_that_ends_while_the_batcher_closes_has_the_last_word() -> None
 
 
 def test_a_batch_that_a_busy_executor_has_not_begun_is_taken_back_in_time() -> None:
-    go_on = threading.Event()
+    block = Block()
     with ThreadPoolExecutor(1) as busy:
         calls = []
 
-        @batched(executor=busy, timeout=0.05)
+        @batched(executor=busy, timeout=1)
         def late(items: list[int]) -> list[int]:
             calls.append(items)
             return items
 
-        async def scenario() -> None:
-            busy.submit(go_on.wait, 10)
+        async def scenario(loop: StoppedLoop) -> None:
+            busy.submit(block)
+            call = late(1)
+            await tick()
+            loop.now = 1
             with pytest.raises(TimeoutError):
-                await late(1)
-            await until(lambda: late.stats().requests_in_flight == 0)
-            go_on.set()
+                await call
+            await tick()
+            assert late.stats().requests_in_flight == 0
+            block.end()
             assert await late(2) == 2
 
-        asyncio.run(scenario())
+        in_stopped_time(scenario)
     assert calls == [[2]]
 
 
@@ -211,17 +238,16 @@ def test_an_executor_that_is_shut_down_is_told_to_the_callers() -> None:
 
 
 def test_an_executor_that_drops_a_batch_is_told_to_the_callers() -> None:
-    go_on = threading.Event()
+    block = Block()
     dropping = ThreadPoolExecutor(1)
     call: Batched[int, int] = batched(executor=dropping)(lambda items: items)
 
     async def scenario() -> Any:
-        dropping.submit(go_on.wait, 10)
+        dropping.submit(block)
         waiting = call(1)
-        await until(lambda: call.stats().requests_in_flight == 1)
-        await asyncio.sleep(0)
+        await tick()
         dropping.shutdown(wait=False, cancel_futures=True)
-        go_on.set()
+        block.end()
         return (await outcomes(waiting))[0]
 
     error = asyncio.run(scenario())
