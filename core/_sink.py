@@ -244,6 +244,9 @@ class Sink(Generic[T, R]):
     def stream(self, records: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[R | SinkwellError]:
         """Put records from any iterable or async iterable in bounded memory, and give their outcomes in their order.
 
+        A plain iterable is read up to 500 records ahead, which are accepted together afterwards: what it puts into this
+        sink itself, while it is read, overtakes them. Records of an async iterable are accepted one by one.
+
         Elements are as those of `put_many`. Whatever the iterable itself raises is raised after the outcomes of what
         came before it. Leaving the loop early, or being cancelled: what was accepted is still delivered, and the
         observer gets its outcomes.

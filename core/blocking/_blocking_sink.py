@@ -75,7 +75,7 @@ class BlockingSink(Front[Sink[Any, Any]], Generic[T, R]):
         return self._outcome(thread, delivery, deadline)
 
     def put_nowait(self, record: T) -> Delivery[R]:
-        """Accept a record now, or not at all.
+        """Accept a record now, or not at all. Interrupted: as `put`.
 
         Raises:
             SinkFull: there is no room, or others wait for it; the record was not accepted.
