@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .corpus import corpus
+from .digests import DIGESTS, store
 from .planting import plant_all
 from .rare import RARE
 from .runner import run_seeds
@@ -26,6 +27,7 @@ examples:
   python -m tests.sim --seed 4711 --trace --record 12     only what concerns record 12
   python -m tests.sim --planted              plant bugs in the core: each must be caught
   python -m tests.sim --rare                 how often each rare state occurred
+  python -m tests.sim --digests              keep the event logs' hashes anew, where their events are meant to differ
 
 A seed that fails goes to tests/sim/seeds.txt with a line of story, and the fault is mended; it is replayed for ever.
 """
@@ -47,7 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--only", metavar="NAME", help="with --planted: only bugs whose name contains this")
     parser.add_argument("--rare", action="store_true", help="print how many seeds reached each rare state")
+    parser.add_argument("--digests", action="store_true", help=f"write {DIGESTS.name} anew")
     asked = parser.parse_args(arguments)
+    if asked.digests:
+        store()
+        return 0
     if asked.planted:
         return plant_all(jobs=asked.jobs, only=asked.only or "")
     if asked.seed is not None:
