@@ -224,8 +224,7 @@ class Watch:
         for flight in self.sender.flights:
             if flight.task is not None and not flight.has_begun:
                 newest = flight
-        for entry in newest.entries:
-            entry.record.is_recalled = True
+        self._oracle.requests.recalled([entry.record for entry in newest.batch.entries])
         newest.task.cancel()
 
 

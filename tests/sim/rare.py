@@ -30,6 +30,7 @@ RARE: Final = frozenset(
         "a request was too large, and the provider refuses it",
         "a request was too large, and the provider rejects it",
         "a request was under way while the clock stood still",
+        "a search for culprits was disturbed",
         "a size was estimated too high",
         "a size was estimated too low",
         "a superseded record was told so",

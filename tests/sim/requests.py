@@ -25,23 +25,28 @@ if TYPE_CHECKING:
 class Case:
     """A refused batch whose culprits are being sought."""
 
-    refused: int
     records: list[Record]
-    most: int
+    # What one search may take: a halving a request, then one for all of which nothing is known.
+    most_a_search: int
     extra: int = 0
+    # Parts that were neither written nor refused as a whole.
+    disturbed: int = 0
 
-    def is_disturbed(self) -> bool:
-        """Whether something came between: a part without an answer, or a record that ended, teach the search nothing.
+    @property
+    def most(self) -> int:
+        """What k * ceil(log2 n) + k allows, k being the culprits and whatever else made a search begin anew.
 
-        Then the bound that the culprits alone set does not hold.
+        Knowledge that a group is bad is void when a part of it has no plain answer, and when time runs out for one in
+        it: either may have been the culprit. Nothing else may cost a request.
         """
-        for record in self.records:
-            outcome = None if record.ended_at is None else record.entry.outcome
-            if any(attempt.end in ("U", "R") for attempt in record.attempts if attempt.request > self.refused):
-                return True
-            if isinstance(outcome, DeliveryError) and outcome.reason != "rejected":
-                return True
-        return False
+        culprits = sum(record.is_bad or record.is_suspect for record in self.records)
+        ended = {record.ended_at for record in self.records if _ended_elsewhere(record)}
+        return (culprits + self.disturbed + len(ended)) * self.most_a_search
+
+
+def _ended_elsewhere(record: Record) -> bool:
+    outcome = None if record.ended_at is None else record.entry.outcome
+    return isinstance(outcome, DeliveryError) and outcome.reason != "rejected"
 
 
 class Requests:
@@ -197,10 +202,23 @@ class Requests:
             self._oracle.breach("I15", f"request {number} isolates a record of no refused batch")
             return
         case.extra += 1
-        if case.extra > case.most and not case.is_disturbed():
+        if case.disturbed:
+            self._oracle.rare("a search for culprits was disturbed")
+        if case.extra > case.most:
             self._oracle.breach(
                 "I15", f"isolation took more than the {case.most} requests that k * ceil(log2 n) + k allows"
             )
+
+    def recalled(self, records: list[Record]) -> None:
+        """A request was cancelled before its first step: the provider does not know of it."""
+        for record in records:
+            record.is_recalled = True
+        self._disturbed(records[0])
+
+    def _disturbed(self, record: Record) -> None:
+        case = self._cases.get(record)
+        if case is not None:
+            case.disturbed += 1
 
     def _landed(self, batch: Batch, number: int, ends: str) -> None:
         now = self._oracle.time()
@@ -215,6 +233,8 @@ class Requests:
             lane = self._oracle.lane_of(record)
             if lane is not None:
                 self._keys_in_flight.discard(lane)
+        if self._reasons[number] == "isolation" and set(ends) not in ({"D"}, {"B"}):
+            self._disturbed(self._oracle.records_of(batch)[0])
         if len(set(ends)) > 1:
             self._oracle.rare("partial failure")
         self._oracle.on_answer(self._oracle.records_of(batch))
@@ -247,21 +267,13 @@ class Requests:
         if self._reasons[number] == "isolation":
             self._oracle.rare("a part was refused again")
             return
-        bad = sum(record.is_bad for record in records)
         halvings = math.ceil(math.log2(len(records)))
-        faults = self._oracle.scenario.faults
-        is_exact = (
-            faults.are_none
-            and not self._oracle.scenario.size_error
-            and not self._oracle.scenario.kill_at_launch
-            and not faults.wrong_suspect
-            and not self._oracle.scenario.has_deeds("kill", "stall", "close and kill")
-        )
-        most = bad * halvings + bad if is_exact else 10**9
-        case = Case(number, records, most)
+        # A suspect is tried alone: named wrongly, that is a request more for each group that is refused.
+        suspects = halvings if self._oracle.scenario.faults.wrong_suspect else 0
+        case = Case(records, halvings + suspects + 1)
         self._cases.update(dict.fromkeys(records, case))
         self._oracle.rare("a batch was refused")
-        if bad > 1:
+        if sum(record.is_bad for record in records) > 1:
             self._oracle.rare("a batch held several culprits")
 
     def unanswered(self, batch: Batch, number: int, error: BaseException) -> None:
