@@ -84,14 +84,15 @@ class Deeds:
             self._world.loop.call_later(self._world.rng.choice((0.0, 0.01, 0.1)), self._kill_close)
 
     def _cancel_close(self, task: asyncio.Task[Any]) -> None:
-        self._cancelled_at[task] = self._world.loop.time()
+        # Less what the loop stalls, in which nothing can end.
+        self._cancelled_at[task] = self._world.loop.time() - self._oracle.stalled
         task.cancel()
 
     def _in_time_after_cancel(self, task: asyncio.Task[Any]) -> None:
         """C5: cancelled, close takes no longer than what is on the wire takes to stop."""
-        now = self._world.loop.time()
+        now = self._world.loop.time() - self._oracle.stalled
         took = now - self._cancelled_at.get(task, now)
-        if took > self._grace() + self._oracle.stalled + EPSILON:
+        if took > self._grace() + EPSILON:
             self._oracle.breach("C5", f"close was cancelled, and took {took:.3f} s more")
 
     def _kill_close(self) -> None:

@@ -68,7 +68,9 @@ class Oracle:
         # Keys stopped by on_failure="block": since when nothing of them may leave, but what already had left.
         self.blocked: set[tuple[Hashable, Hashable]] = set()
         self.resumed: set[tuple[Hashable, Hashable]] = set()
-        self.stalled = 0.0
+        # Seconds in all, and of the last stall, with the moment at which the loop went on.
+        self.stalled = self.last_stall = 0.0
+        self.stall_ended_at = -1.0
         self.is_closing = False
         # Told of the records of each answer, before the core is: who cancels callers in the tick of completion.
         self.on_answer: Any = lambda _: None
@@ -91,6 +93,13 @@ class Oracle:
         if self.is_over:
             return
         self.breaches.append(f"{number}: {sentence} (at {self.time():.6f})")
+
+    def stall(self, seconds: float) -> None:
+        """The loop stands still from now on; stalls that follow at once are one."""
+        now = self.time()
+        self.last_stall = seconds + (self.last_stall if now == self.stall_ended_at else 0.0)
+        self.stall_ended_at = now + seconds
+        self.stalled += seconds
 
     def rare(self, name: str) -> None:
         """Count a state that must occur sometimes."""
@@ -159,6 +168,7 @@ class Oracle:
         if self.is_closing:
             self.breach("I13", f"record {record.id} was accepted after close had been called")
         record.accepted_at = self.time()
+        record.stalled_before = self.stalled
         record.entry = entry
         record.accepted_number = self.number_accepted
         self.number_accepted += 1
@@ -189,7 +199,9 @@ class Oracle:
             self.open_of[lane].pop(record, None)
         record.is_orphan = entry.future is not None and entry.future.cancelled()
         assert record.accepted_at is not None
-        if now - record.accepted_at > self.policy.delivery_timeout + self.stalled + EPSILON:
+        # No timer fires while the loop stalls: so much later, and no more.
+        stalled = self.stalled - record.stalled_before
+        if now - record.accepted_at > self.policy.delivery_timeout + stalled + EPSILON:
             self.breach(
                 "I15", f"record {record.id} ended after {now - record.accepted_at:.3f} s, later than delivery_timeout"
             )
@@ -231,8 +243,9 @@ class Oracle:
         if is_ambiguous and failure.outcome is not Outcome.UNKNOWN:
             self.breach("I3", f"record {record.id} is NOT_WRITTEN, though an attempt of it ({ends}) has no answer")
         # Who cancels the closing task itself leaves no time for answers: what is on the wire may end UNKNOWN early.
-        # So may what is answered in the very tick in which the grace to stop is over: a stall brings the two together.
-        is_in_that_tick = self.stalled > 0 and bool(ends) and record.attempts[-1].ended_at == record.ended_at
+        # So may what is answered in the very tick in which the grace to stop is over: only a stall brings the two
+        # together, in the tick in which it ends. There the answer is true, and UNKNOWN says no more than it knows.
+        is_in_that_tick = bool(ends) and record.attempts[-1].ended_at == record.ended_at == self.stall_ended_at
         is_cut_off = (self.close_was_killed or is_in_that_tick) and failure.reason == "abandoned"
         if is_in_that_tick and is_cut_off and ends[-1] == "D":
             self.rare("the grace to stop was over in the tick of an answer")

@@ -54,8 +54,8 @@ class Requests:
 
     def __init__(self, oracle: Oracle) -> None:
         self._oracle = oracle
-        # No request may begin before, by the policy's rate.
-        self._free_at = 0.0
+        # No request may begin before, by the policy's rate; sooner by what stalled after the last had been launched.
+        self._free_at = self._stalled = 0.0
         # What the provider has: (record, request, whether it came late), in order.
         self.writes: list[tuple[Record, int, bool]] = []
         self.made = 0
@@ -103,8 +103,7 @@ class Requests:
         rate = self._oracle.policy.rate
         if rate is None:
             return
-        # A stall falls between a launch and its request's first step: then two requests may seem too close.
-        if now < self._free_at - self._oracle.stalled - EPSILON:
+        if now < self._free_at - self._stalled - EPSILON:
             self._oracle.breach(
                 "I15", f"request {number} leaves {self._free_at - now:.6f} s sooner than the rate allows"
             )
@@ -117,6 +116,8 @@ class Requests:
         if self._free_at > now + EPSILON or self.made > 1:
             self._oracle.rare("requests went at a rate")
         self._free_at = now + max(costs)
+        # Between a launch and its request's first step a stall may fall, and the core counts from the launch.
+        self._stalled = self._oracle.last_stall if now == self._oracle.stall_ended_at else 0.0
 
     def _lanes_begin(self, number: int, records: list[Record]) -> None:
         lanes = [lane for record in records if (lane := self._oracle.lane_of(record)) is not None]

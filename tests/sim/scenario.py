@@ -52,6 +52,8 @@ class Record:
     is_suspect: bool = False
     # A request with it was cancelled before its first step.
     is_recalled: bool = False
+    # How long the loop had stalled in all when it was accepted.
+    stalled_before: float = 0.0
     # It ended when its request had been launched and had not begun.
     is_launched: bool = False
     orphaned: int = 0

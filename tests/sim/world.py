@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 # After the faults have stopped, nobody may wait longer than this, in virtual seconds.
 PATIENCE = 20_000.0
 MOST_STEPS = 100_000
-# Where the policy retries every few milliseconds until delivery_timeout, a world is long, and does not spin.
+# How many requests are lawful only the policy says: one that retries every few milliseconds until delivery_timeout
+# makes many, and I15 holds each to its backoff, its rate and max_attempts. What no policy allows is steps for nothing.
 MOST_STEPS_A_REQUEST = 10
 
 
@@ -151,7 +152,7 @@ class World:
         """Block the loop, as a slow synchronous call would."""
         self.oracle.note("stall", seconds)
         self.oracle.rare("the loop stalled")
-        self.oracle.stalled += seconds
+        self.oracle.stall(seconds)
         self.stalled_now += seconds
         self.loop.stall(seconds)
 
@@ -226,12 +227,18 @@ class World:
         record = Record(id=10_000_000, size=1, true_size=1, key="fresh", target=None)
         self.scenario.records.append(record)
         # A rate may still make up for what was sent last, and a request that ignored its cancellation hold its slot.
+        # Both have an end, after which nothing at all may stand in the way.
         await asyncio.sleep(max(2 * LONGEST_TRAVEL, self.watch.sender._pace.free_at - self.loop.time()))
+        if self.watch.sender.flights:
+            self.oracle.breach("I17", "faults have stopped, nothing is open, and slots are still in use")
+        began = self.loop.time()
         try:
             async with asyncio.timeout(PATIENCE):
                 self.oracle.told(record, await self.sink.put(record))
         except (SinkwellError, TimeoutError) as error:
             self.oracle.breach("I17", f"faults have stopped, and a fresh record gets {error!r}")
+        if self.loop.time() - began > LONGEST_TRAVEL:
+            self.oracle.breach("I17", f"a fresh record on an idle sink took {self.loop.time() - began:.3f} s")
 
     async def _end(self) -> None:
         oracle = self.oracle
