@@ -2,7 +2,8 @@
 
 The peers have batches of the same size, and run twice: one connection in a plain loop, as most programs do it, and as
 many as the sink has. The sink's batches are transactions that are asked for their number before they commit, so that an
-answer that gets lost can be looked up; asyncpg's COPY commits by itself. Client and server share the machine's cores.
+answer that gets lost can be looked up; asyncpg's COPY commits by itself, and what the difference costs is shown by
+transactions written by hand. Client and server share the machine's cores.
 """
 
 from __future__ import annotations
@@ -138,6 +139,54 @@ class Bench:
 
         await asyncio.gather(*[worker() for _ in range(connections)])
 
+    async def transaction(self, rows: list[Row]) -> None:
+        """Copy as the sink does: in a transaction that is asked for its number, so that its fate can be looked up."""
+        async with self.pool.acquire() as connection:
+            await connection.execute("BEGIN")
+            await connection.copy_records_to_table("rows", records=rows, columns=list(self.shape.columns))
+            await connection.fetchval("SELECT pg_current_xact_id()::text")
+            await connection.execute("COMMIT")
+
+    async def transactions(self, size: int, connections: int) -> None:
+        batches = self._batches(size)
+
+        async def worker() -> None:
+            for batch in batches:
+                await self.transaction(batch)
+
+        await asyncio.gather(*[worker() for _ in range(connections)])
+
+    async def futures_by_tasks(self, size: int, tasks: int) -> None:
+        """What any batcher has to do for tasks that wait: a future a row, resolved by the batch that carries it."""
+        rows = iter(self.rows)
+        loop = asyncio.get_running_loop()
+        waiting: list[Row] = []
+        futures: list[asyncio.Future[None]] = []
+        sending: set[asyncio.Task[None]] = set()
+
+        async def send(batch: list[Row], callers: list[asyncio.Future[None]]) -> None:
+            await self.transaction(batch)
+            for caller in callers:
+                caller.set_result(None)
+
+        def put(row: Row) -> asyncio.Future[None]:
+            future = loop.create_future()
+            waiting.append(row)
+            futures.append(future)
+            if len(waiting) == size:
+                task = loop.create_task(send(waiting.copy(), futures.copy()))
+                sending.add(task)
+                task.add_done_callback(sending.discard)
+                waiting.clear()
+                futures.clear()
+            return future
+
+        async def worker() -> None:
+            for row in rows:
+                await put(row)
+
+        await asyncio.gather(*[worker() for _ in range(tasks)])
+
     async def executemany(self, size: int) -> None:
         async with self.pool.acquire() as connection:
             for batch in self._batches(size):
@@ -185,10 +234,13 @@ def contenders(bench: Bench, sinks: dict[int, PostgresSink]) -> dict[str, Callab
         if size == 100:
             by_name["put by 100 tasks, 100"] = lambda sink=sink: bench.put_by_tasks(sink, 100)
             by_name["put by 1,000 tasks, 100"] = lambda sink=sink: bench.put_by_tasks(sink, 1_000)
+            by_name["by hand for 100 tasks, 100"] = lambda: bench.futures_by_tasks(100, 100)
+            by_name["by hand for 1,000 tasks, 100"] = lambda: bench.futures_by_tasks(100, 1_000)
         else:
             by_name[f"put, gathered, {size:,}"] = lambda sink=sink: bench.put_gathered(sink)
             by_name[f"put, awaited, {size:,}"] = lambda sink=sink: bench.put_awaited(sink)
             by_name[f"stream, {size:,}"] = lambda sink=sink: bench.stream(sink)
+        by_name[f"transactions x {CONNECTIONS}, {size:,}"] = lambda size=size: bench.transactions(size, CONNECTIONS)
         by_name[f"asyncpg copy, {size:,}"] = lambda size=size: bench.copy(size, 1)
         by_name[f"asyncpg copy x {CONNECTIONS}, {size:,}"] = lambda size=size: bench.copy(size, CONNECTIONS)
         by_name[f"asyncpg executemany, {size:,}"] = lambda size=size: bench.executemany(size)
@@ -244,6 +296,8 @@ def add_figures(report: Report, shape: Shape, figures: Figures) -> None:
         f"{WINDOW:,} rows is one such time of the benchmark's own.",
         "CPU is this process's, the client's.",
         f"`copy x {CONNECTIONS}` has as many connections as the sink; the others of asyncpg have one, in a plain loop.",
+        "`transactions` are COPYs that promise what the sink's do: BEGIN, COPY, one question for the number, COMMIT.",
+        "`by hand` is what nobody can do without: those transactions, and a bare future for each row that is awaited.",
     )
     for name in fills:
         what = f"{shape.title.partition(',')[0]}: {name}"
