@@ -9,14 +9,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiobotocore.session import get_session
 
 from sinkwell.core import (
     Adaptive,
     Backoff,
-    ConfigError,
     DeliveryError,
-    DeliveryExpired,
     DeliveryRejected,
     InvalidRecord,
     Outcome,
@@ -28,7 +25,6 @@ from sinkwell.sinks.testing import (
     CutAnswer,
     Drop,
     EmptyAnswer,
-    ExpiredToken,
     FailEntries,
     Hang,
     Late,
@@ -37,10 +33,10 @@ from sinkwell.sinks.testing import (
     ServerError,
     ThrottleWrites,
 )
+from tests.sinks.aws.service import QUICK
 from tests.sinks.dynamodb.conftest import ids
 
 BATCH = "BatchWriteItem"
-QUICK = Policy(attempt_timeout=0.2, delivery_timeout=5.0, backoff=Backoff(base=0.005, cap=0.02), concurrency=4)
 # Nothing in it is applied after its answer: then DynamoDB itself would let an old write land on a newer one.
 STORM = [
     (ThrottleWrites(), 0.10),
@@ -81,21 +77,6 @@ async def test_a_record_is_there_when_its_receipt_is(aws: AwsEndpoint, sink_for:
         assert aws.dynamodb.items("orders") == [{"id": {"S": "a"}, "total": {"N": "9.9"}, "tags": {"SS": ["x"]}}]
         await sink.put(Delete({"id": "a"}))
         assert aws.dynamodb.items("orders") == []
-
-
-async def test_a_flood_leaves_in_full_batches(aws: AwsEndpoint, sink_for: Any) -> None:
-    async with sink_for(policy=QUICK) as sink:
-        await sink.put_many({"id": f"{n:04}"} for n in range(1000))
-    assert len(aws.requests(BATCH)) <= 46  # a block that ends after 2 ms may end in a batch
-    assert ids(aws) == [f"{n:04}" for n in range(1000)]
-
-
-async def test_any_session_will_do(aws: AwsEndpoint, sink_for: Any) -> None:
-    plain = get_session()
-    plain.set_credentials("testing", "testing")
-    async with sink_for(session=plain, region_name="us-east-1") as sink:
-        await sink.put({"id": "a"})
-    assert ids(aws) == ["a"]
 
 
 async def test_one_request_carries_several_tables(aws: AwsEndpoint, sink_for: Any) -> None:
@@ -146,55 +127,6 @@ async def test_other_objects_go_through_encode_and_are_refused_without(aws: AwsE
     assert ids(aws) == ["7"]
 
 
-@pytest.mark.parametrize("answer", [7, None, RuntimeError("canary")])
-async def test_an_encode_that_fails_refuses_its_record_only(sink_for: Any, answer: object) -> None:
-    def encode(_: object) -> Any:
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    async with sink_for(encode=encode) as sink:
-        with pytest.raises(InvalidRecord, match="encode=") as refused:
-            sink.put(Order(1))
-        assert "canary" not in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    "record",
-    [
-        {},
-        {"id": ""},
-        {"id": "x", "price": 0.5},
-        {"id": "x", "s": set()},
-        {"id": "x" * 2049},
-        {"id": "x", "p": "a" * 409_600},
-        Put("text"),  # type: ignore[arg-type]
-        Delete(["id"]),  # type: ignore[arg-type]
-        Delete({"id": "x", "more": 1}),
-        Put({"id": "x"}, table_name="unknown"),
-        Put({"id": "x"}, table_name=7),  # type: ignore[arg-type]
-    ],
-)
-async def test_a_record_that_can_not_be_sent_is_refused_and_hurts_nobody(
-    aws: AwsEndpoint, sink_for: Any, record: object
-) -> None:
-    async with sink_for() as sink:
-        good = [sink.put({"id": "a"}), sink.put({"id": "b"})]
-        with pytest.raises(InvalidRecord):
-            sink.put(record)
-        await asyncio.gather(*good)
-    assert ids(aws) == ["a", "b"]
-
-
-async def test_an_unprocessed_item_is_sent_again_alone(aws: AwsEndpoint, sink_for: Any) -> None:
-    async with sink_for(policy=QUICK) as sink:
-        aws.plan.next(BATCH, FailEntries(positions=[3]))
-        receipts = await asyncio.gather(*[sink.put({"id": str(n)}) for n in range(10)])
-    assert [key_of(entry) for entry in aws.requests(BATCH)[-1].entries] == [{"id": {"S": "3"}}]
-    assert [receipt.attempts for receipt in receipts] == [1, 1, 1, 2, *[1] * 6]
-    assert ids(aws) == [str(n) for n in range(10)]
-
-
 async def test_the_one_record_that_dynamodb_refuses_is_found_and_the_others_arrive(
     aws: AwsEndpoint, sink_for: Any
 ) -> None:
@@ -210,26 +142,6 @@ async def test_the_one_record_that_dynamodb_refuses_is_found_and_the_others_arri
     assert "Type mismatch for Index Key customer" in str(bad.__cause__)
     assert all(outcome.attempts == 1 for outcome in outcomes if outcome is not bad)
     assert len(ids(aws)) == 24
-
-
-async def test_a_table_deleted_while_the_sink_runs_rejects_loudly(aws: AwsEndpoint, sink_for: Any) -> None:
-    async with sink_for() as sink:
-        aws.plan.next(BATCH, QueueGone())
-        with pytest.raises(DeliveryRejected) as rejected:
-            await sink.put({"id": "a"})
-    assert rejected.value.outcome is Outcome.NOT_WRITTEN
-    assert rejected.value.__cause__.code == "ResourceNotFoundException"
-
-
-async def test_credentials_that_expire_are_given_time_to_be_renewed(aws: AwsEndpoint, sink_for: Any) -> None:
-    async with sink_for(policy=Policy(max_attempts=3, backoff=QUICK.backoff)) as sink:
-        aws.plan.next(BATCH, ExpiredToken(), ExpiredToken())
-        assert (await sink.put({"id": "a"})).attempts == 3
-        aws.plan.always(BATCH, ExpiredToken())
-        with pytest.raises(DeliveryExpired) as expired:
-            await sink.put({"id": "b"})
-    assert expired.value.outcome is Outcome.NOT_WRITTEN
-    assert ids(aws) == ["a"]
 
 
 @pytest.mark.parametrize("order", ["key", "none"])
@@ -383,12 +295,6 @@ async def test_a_request_never_exceeds_16_mb_on_the_wire(aws: AwsEndpoint, sink_
     assert all(isinstance(outcome, DynamoDBReceipt) for outcome in outcomes)
     assert len(ids(aws)) == 25
     assert 2 <= len(aws.requests(BATCH)) <= 4
-
-
-async def test_a_policy_above_what_dynamodb_takes_is_refused_by_name(sink_for: Any) -> None:
-    for policy in (Policy(max_records=26), Policy(max_bytes=16 * 1024 * 1024)):
-        with pytest.raises(ConfigError, match=r"max_(records|bytes) .* dynamodb:orders"):
-            sink_for(policy=policy)
 
 
 async def test_a_lone_record_that_is_refused_is_rejected(aws: AwsEndpoint, sink_for: Any) -> None:

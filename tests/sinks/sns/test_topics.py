@@ -10,7 +10,8 @@ import pytest
 from sinkwell.core import ConfigError, DeliveryRejected, InvalidRecord, Policy, RecordTooLarge
 from sinkwell.sinks.sns import SnsMessage, SnsReceipt
 from sinkwell.sinks.testing import AccessDenied, AwsEndpoint, Drop, Hang, Refuse, ServerError, Throttle
-from tests.sinks.sns.conftest import QUICK, texts
+from tests.sinks.aws.service import QUICK
+from tests.sinks.sns.conftest import texts
 
 SIZES = [("a", 600), ("b", 600), ("c", 300), ("d", 1000), ("e", 10)]
 PATIENT = replace(QUICK, attempt_timeout=5.0, delivery_timeout=20.0)

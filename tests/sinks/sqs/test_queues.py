@@ -23,7 +23,8 @@ from sinkwell.sinks.testing import (
     ServerError,
     Throttle,
 )
-from tests.sinks.sqs.conftest import QUICK, bodies
+from tests.sinks.aws.service import QUICK
+from tests.sinks.sqs.conftest import bodies
 
 
 async def test_one_sink_serves_many_queues_each_by_its_own_rules(aws: AwsEndpoint, sink_for: Any) -> None:
