@@ -4,15 +4,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.sinks.aws.service import EVERY, session_of
+from tests.sinks.aws.service import EVERY, Service, session_of
 
 if TYPE_CHECKING:
     import aioboto3
 
-    from tests.sinks.aws.service import Service
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    return repr(val) if isinstance(val, Service) else None
 
 
-@pytest.fixture(params=EVERY, ids=repr)
+@pytest.fixture(params=EVERY)
 def service(request: pytest.FixtureRequest) -> Service:
     """Each service in turn; a test that holds for some of them only, or differs, is parametrized with them."""
     chosen: Service = request.param

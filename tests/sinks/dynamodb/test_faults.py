@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sinkwell.sinks.dynamodb import Delete, Put
-from sinkwell.sinks.testing import (
-    AwsEndpoint,
-    FailEntries,
-    Refuse,
-)
+from sinkwell.sinks.testing import AwsEndpoint, FailEntries, Refuse
 from tests.sinks.aws.service import batch_of
 from tests.sinks.dynamodb.conftest import ids
 from tests.sinks.oracle import D, R, T, X, word

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sinkwell.sinks.testing import (
-    Contradict,
-    FailEntries,
-    Garbage,
-    Omit,
-    Refuse,
-    Throttle,
-)
+from sinkwell.sinks.testing import Contradict, FailEntries, Garbage, Omit, Refuse, Throttle
 from tests.sinks.oracle import D, R, T, U, X
 
 START = b'<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/">'

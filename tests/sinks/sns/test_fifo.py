@@ -2,71 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sinkwell.core import ConfigError, InvalidRecord, Policy
-from sinkwell.sinks.sns import SnsMessage, SnsReceipt
-from sinkwell.sinks.testing import AwsEndpoint, Late
-from tests.sinks.oracle import unleash
+from sinkwell.core import ConfigError, Policy
+from sinkwell.sinks.sns import SnsMessage
 from tests.sinks.sns.conftest import texts
 
-
-async def test_a_late_first_attempt_makes_no_second_outcome_and_no_second_fifo_message(
-    aws: AwsEndpoint, sink_for: Any
-) -> None:
-    topic_arn = aws.sns.create_topic("events.fifo")
-    async with sink_for(topic_arn) as sink:
-        aws.plan.next("PublishBatch", Late(0.9, before=True))
-        receipt = await sink.put(SnsMessage("a", group_id="g"))
-        await asyncio.sleep(0.6)
-    assert receipt.attempts == 2
-    first, second = aws.requests("PublishBatch")
-    assert first.entries[0]["MessageDeduplicationId"] == second.entries[0]["MessageDeduplicationId"]
-    assert texts(aws, topic_arn) == ["a"]
-    assert first.deduplicated
-
-
-@pytest.mark.parametrize("seed", range(3))
-async def test_a_fifo_group_keeps_its_order_through_partial_failures_and_retries(
-    aws: AwsEndpoint, sink_for: Any, seed: int
-) -> None:
-    topic_arn = aws.sns.create_topic("events.fifo")
-    unleash(aws, "PublishBatch", seed, rejects=False)
-    async with sink_for(topic_arn) as sink:
-        outcomes = await sink.put_many(SnsMessage(f"{n % 12}-{n}", group_id=f"g{n % 12}") for n in range(300))
-    assert all(isinstance(outcome, SnsReceipt) for outcome in outcomes)
-    there = texts(aws, topic_arn)
-    assert len(there) == len(set(there)) == 300, "the deduplication id must be the same in every attempt"
-    for group in range(12):
-        mine = [text for text in there if text.startswith(f"{group}-")]
-        assert mine == sorted(mine, key=lambda text: int(text.partition("-")[2]))
-    for request in aws.requests("PublishBatch"):
-        groups = [entry["MessageGroupId"] for entry in request.entries]
-        assert len(groups) == len(set(groups))
-
-
-async def test_sequence_numbers_grow_within_a_group(aws: AwsEndpoint, sink_for: Any) -> None:
-    async with sink_for(aws.sns.create_topic("events.fifo")) as sink:
-        receipts = await sink.put_many(SnsMessage(str(n), group_id="g") for n in range(20))
-    numbers = [int(receipt.sequence_number) for receipt in receipts]
-    assert numbers == sorted(set(numbers))
-
-
-async def test_plain_text_for_a_fifo_topic_is_refused_with_what_to_do(aws: AwsEndpoint, sink_for: Any) -> None:
-    async with sink_for(aws.sns.create_topic("events.fifo")) as sink:
-        with pytest.raises(InvalidRecord, match="put SnsMessage"):
-            sink.put("a")
-
-
-async def test_without_strict_order_one_group_fills_a_batch(aws: AwsEndpoint, sink_for: Any) -> None:
-    topic_arn = aws.sns.create_topic("events.fifo")
-    async with sink_for(topic_arn, strict_order=False) as sink:
-        await sink.put_many(SnsMessage(str(n), group_id="g") for n in range(100))
-    assert texts(aws, topic_arn) == [str(n) for n in range(100)]
-    assert len(aws.requests("PublishBatch")) <= 12
+if TYPE_CHECKING:
+    from sinkwell.sinks.testing import AwsEndpoint
 
 
 async def test_a_topic_that_makes_the_ids_itself_is_sent_none(aws: AwsEndpoint, sink_for: Any) -> None:

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sinkwell.core import (
-    InvalidRecord,
-)
+from sinkwell.core import InvalidRecord
 from sinkwell.sinks.sns import SnsMessage
 
 if TYPE_CHECKING:

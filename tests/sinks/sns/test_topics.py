@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sinkwell.core import ConfigError, DeliveryRejected, InvalidRecord, Policy, RecordTooLarge
 from sinkwell.sinks.sns import SnsMessage, SnsReceipt
-from sinkwell.sinks.testing import AccessDenied, AwsEndpoint, Drop, Hang, Refuse, ServerError, Throttle
 from tests.sinks.aws.service import QUICK
 from tests.sinks.sns.conftest import texts
+
+if TYPE_CHECKING:
+    from sinkwell.sinks.testing import AwsEndpoint
 
 SIZES = [("a", 600), ("b", 600), ("c", 300), ("d", 1000), ("e", 10)]
 PATIENT = replace(QUICK, attempt_timeout=5.0, delivery_timeout=20.0)
@@ -46,19 +48,6 @@ async def test_a_policy_above_what_the_topic_takes_is_refused_when_the_sink_open
             pass
 
 
-async def test_one_sink_serves_many_topics_each_by_its_own_rules(aws: AwsEndpoint, sink_for: Any) -> None:
-    topic_arn = aws.sns.create_topic("events")
-    content = aws.sns.create_topic("content.fifo", ContentBasedDeduplication="true")
-    own = aws.sns.create_topic("own.fifo")
-    small = aws.sns.create_topic("small", MaximumMessageSize="1024")
-    places = [(topic_arn, None), (content, "g"), (own, "g"), (small, None)]
-    async with sink_for(topic_arn) as sink:
-        await sink.put_many(SnsMessage("same", group_id=group, topic_arn=arn) for arn, group in places * 2)
-        with pytest.raises(InvalidRecord, match="1,024"):
-            sink.put(SnsMessage("x" * 1025, topic_arn=small))
-    assert [len(texts(aws, arn)) for arn, _ in places] == [2, 1, 2, 2]
-
-
 async def test_what_another_topic_takes_only_in_more_requests_goes_in_more_in_order(
     aws: AwsEndpoint, sink_for: Any
 ) -> None:
@@ -83,19 +72,6 @@ async def test_a_small_message_does_not_overtake_a_large_one_of_its_group_that_h
     assert [text[0] for text in texts(aws, small)] == [letter for letter, _ in SIZES]
 
 
-async def test_a_message_above_the_limit_of_a_topic_not_read_yet_is_rejected_alone_and_never_sent(
-    aws: AwsEndpoint, sink_for: Any
-) -> None:
-    topic_arn = aws.sns.create_topic("events")
-    small = aws.sns.create_topic("small", MaximumMessageSize="1024")
-    async with sink_for(topic_arn) as sink:
-        outcomes = await sink.put_many(SnsMessage(text, topic_arn=small) for text in ("a", "x" * 1025, "b"))
-    assert isinstance(outcomes[1], DeliveryRejected)
-    assert isinstance(outcomes[1].__cause__, RecordTooLarge)
-    assert sorted(texts(aws, small)) == ["a", "b"]
-    assert max(sizes(aws)) <= 1024
-
-
 async def test_a_limit_that_is_lowered_while_the_sink_runs_makes_requests_smaller_and_blames_nobody(
     aws: AwsEndpoint, sink_for: Any
 ) -> None:
@@ -106,51 +82,6 @@ async def test_a_limit_that_is_lowered_while_the_sink_runs_makes_requests_smalle
         outcomes = await sink.put_many([*["x" * 500] * 10, "y" * 1025])
     assert [type(outcome) for outcome in outcomes] == [*[SnsReceipt] * 10, DeliveryRejected]
     assert len(texts(aws, topic_arn)) == 10
-
-
-async def test_a_topic_first_named_by_a_record_is_read_before_anything_is_sent_to_it(
-    aws: AwsEndpoint, sink_for: Any
-) -> None:
-    topic_arn, other = aws.sns.create_topic("events"), aws.sns.create_topic("other.fifo")
-    # Nothing was sent when the reading failed: that is never in doubt.
-    async with sink_for(topic_arn, policy=Policy(on_unknown="fail", backoff=QUICK.backoff)) as sink:
-        aws.plan.next("GetTopicAttributes", Drop(), ServerError(500), Throttle(), Refuse("ExpiredToken"))
-        assert (await sink.put(SnsMessage("a", group_id="g", topic_arn=other))).attempts == 5
-        missing = await sink.put_many([SnsMessage("a", topic_arn=topic_arn + "-none")])
-    assert isinstance(missing[0], DeliveryRejected)
-    assert texts(aws, other) == ["a"]
-    assert len(aws.requests("PublishBatch")) == 1
-
-
-async def test_a_topic_that_is_not_read_in_time_leaves_nothing_in_doubt(aws: AwsEndpoint, sink_for: Any) -> None:
-    topic_arn, other = aws.sns.create_topic("events"), aws.sns.create_topic("other")
-    async with sink_for(topic_arn, policy=replace(QUICK, on_unknown="fail")) as sink:
-        aws.plan.next("GetTopicAttributes", Hang())
-        assert (await sink.put(SnsMessage("a", topic_arn=other))).attempts == 2
-    assert texts(aws, other) == ["a"]
-
-
-async def test_a_topic_whose_attributes_are_refused_for_good_rejects_its_messages(
-    aws: AwsEndpoint, sink_for: Any
-) -> None:
-    topic_arn, other = aws.sns.create_topic("events"), aws.sns.create_topic("other")
-    async with sink_for(topic_arn) as sink:
-        aws.plan.next("GetTopicAttributes", Refuse("InvalidParameter"), AccessDenied())
-        for code in ("InvalidParameter", "AuthorizationError"):
-            with pytest.raises(DeliveryRejected) as rejected:
-                await sink.put(SnsMessage("a", topic_arn=other))
-            assert rejected.value.__cause__.code == code
-
-
-@pytest.mark.parametrize(
-    "topic_arn", ["", "events", "https://sns.us-east-1.amazonaws.com/events", "arn:aws:sqs:x:1:y", 7]
-)
-async def test_a_topic_is_named_by_its_arn(aws: AwsEndpoint, sink_for: Any, topic_arn: Any) -> None:
-    with pytest.raises(ConfigError, match="topic_arn"):
-        sink_for(topic_arn)
-    async with sink_for(aws.sns.create_topic("events")) as sink:
-        with pytest.raises(InvalidRecord, match="topic_arn"):
-            sink.put(SnsMessage("a", topic_arn=topic_arn))
 
 
 async def test_a_topic_of_another_region_is_refused_at_put(aws: AwsEndpoint, sink_for: Any) -> None:

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sinkwell.sinks.testing import (
-    Contradict,
-    FailEntries,
-    Garbage,
-    Refuse,
-    Throttle,
-)
+from sinkwell.sinks.testing import Contradict, FailEntries, Garbage, Refuse, Throttle
 from tests.sinks.oracle import D, R, T, U, X
 
 FAULTS: list[tuple[Any, list[str]]] = [

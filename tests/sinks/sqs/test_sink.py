@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sinkwell.core import (
-    Policy,
-)
+from sinkwell.core import Policy
 
 if TYPE_CHECKING:
-    from sinkwell.sinks.testing import (
-        AwsEndpoint,
-    )
+    from sinkwell.sinks.testing import AwsEndpoint
 
 
 async def test_a_batch_never_exceeds_what_sqs_takes_in_bytes(aws: AwsEndpoint, sink_for: Any) -> None:
