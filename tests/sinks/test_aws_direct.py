@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import logging
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import aioboto3
 import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
@@ -22,22 +21,6 @@ from sinkwell.sinks.dynamodb import DynamoDBSink
 from sinkwell.sinks.sns import SnsSink
 from sinkwell.sinks.sqs import SqsSink
 from sinkwell.sinks.testing import AwsEndpoint, Hang, Redirect, Refuse
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
-
-
-@pytest.fixture
-async def aws() -> AsyncIterator[AwsEndpoint]:
-    async with AwsEndpoint() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
-def session() -> aioboto3.Session:
-    return aioboto3.Session(**KEYS, region_name="us-east-1")
 
 
 async def test_a_request_has_the_headers_that_the_client_sends(aws: AwsEndpoint, session: Any) -> None:

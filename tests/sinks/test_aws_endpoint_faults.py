@@ -28,12 +28,6 @@ _BATCH = "SendMessageBatch"
 
 
 @pytest.fixture
-async def aws() -> AsyncIterator[AwsEndpoint]:
-    async with AwsEndpoint() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
 async def client(aws: AwsEndpoint) -> AsyncIterator[Any]:
     config = AioConfig(retries={"total_max_attempts": 1}, read_timeout=0.3)
     async with _SESSION.create_client("sqs", config=config, **aws.client_options()) as sqs:

@@ -21,12 +21,6 @@ _SESSION = get_session()
 
 
 @pytest.fixture
-async def aws() -> AsyncIterator[AwsEndpoint]:
-    async with AwsEndpoint() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
 async def client(aws: AwsEndpoint) -> AsyncIterator[Any]:
     config = AioConfig(retries={"total_max_attempts": 1}, read_timeout=5)
     async with _SESSION.create_client("sqs", config=config, **aws.client_options()) as sqs:

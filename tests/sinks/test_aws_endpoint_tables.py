@@ -40,11 +40,10 @@ _TOO_MANY = (
 
 
 @pytest.fixture
-async def aws() -> AsyncIterator[AwsEndpoint]:
-    async with AwsEndpoint() as endpoint:
-        endpoint.dynamodb.create_table("orders", indexes={"by-c": {"c": "S"}})
-        endpoint.dynamodb.create_table("events", {"n": "N", "b": "B"})
-        yield endpoint
+def aws(aws: AwsEndpoint) -> AwsEndpoint:
+    aws.dynamodb.create_table("orders", indexes={"by-c": {"c": "S"}})
+    aws.dynamodb.create_table("events", {"n": "N", "b": "B"})
+    return aws
 
 
 @pytest.fixture

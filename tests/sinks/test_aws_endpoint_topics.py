@@ -23,12 +23,6 @@ NO_RETRIES = AioConfig(retries={"total_max_attempts": 1})
 
 
 @pytest.fixture
-async def aws() -> AsyncIterator[AwsEndpoint]:
-    async with AwsEndpoint() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
 async def client(aws: AwsEndpoint) -> AsyncIterator[Any]:
     async with aioboto3.Session().client("sns", **aws.client_options(), config=NO_RETRIES) as client:
         yield client

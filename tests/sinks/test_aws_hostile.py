@@ -8,7 +8,6 @@ import tracemalloc
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import aioboto3
 import pytest
 from aiobotocore.credentials import AioRefreshableCredentials
 from aiobotocore.session import get_session
@@ -18,25 +17,13 @@ from sinkwell.sinks._aws_fit import endpoint_for
 from sinkwell.sinks.dynamodb import DynamoDBSink
 from sinkwell.sinks.sns import SnsSink
 from sinkwell.sinks.sqs import SqsSink
-from sinkwell.sinks.testing import AwsEndpoint
 from tests.faults import FaultProxy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from sinkwell.sinks.testing import AwsEndpoint
 
 ONCE = Policy(attempt_timeout=2.0, on_unknown="fail")
 GOOD = b'{"Attributes": {"QueueArn": "a"}, "Successful": [{"Id": "0", "MessageId": "m"}]}'
-
-
-@pytest.fixture
-async def aws() -> AsyncIterator[AwsEndpoint]:
-    async with AwsEndpoint() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
-def session() -> aioboto3.Session:
-    return aioboto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1")
 
 
 def answer(body: bytes, *headers: bytes) -> bytes:

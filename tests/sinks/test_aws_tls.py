@@ -9,29 +9,13 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import aioboto3
 import pytest
 
 from sinkwell.core import ConfigError
 from sinkwell.sinks.sqs import SqsSink
-from sinkwell.sinks.testing import AwsEndpoint
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
-
-KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
-
-
-@pytest.fixture
-async def aws() -> AsyncIterator[AwsEndpoint]:
-    async with AwsEndpoint() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
-def session() -> aioboto3.Session:
-    return aioboto3.Session(**KEYS, region_name="us-east-1")
 
 
 @pytest.fixture
