@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ._duplicates import Arrivals, duplicate_key
 from ._sns_rules import DEFAULT_BYTES, MOST_BYTES, Published
-from ._sqs_queue import DEDUPLICATION_SECONDS
 from ._wire import AwsError, serial_uuid
 
 if TYPE_CHECKING:
@@ -80,8 +79,7 @@ class Topic:
     published: list[StoredPublish] = field(default_factory=list[StoredPublish])
     published_count: int = 0
     subscriptions: list[Subscription] = field(default_factory=list[Subscription])
-    # In order of time, so that what is too old stands in front.
-    _recent: dict[tuple[str, str], StoredPublish] = field(default_factory=dict[tuple[str, str], StoredPublish])
+    _seen: Arrivals[StoredPublish] = field(default_factory=Arrivals[StoredPublish])
 
     @property
     def is_fifo(self) -> bool:
@@ -114,13 +112,12 @@ class Topic:
         self, published: Published, now: float, request_number: int, serial: int, *, remembers: bool
     ) -> tuple[StoredPublish, bool]:
         """Store a message that broke no rule, and tell whether it is new: a duplicate gives back the first one."""
-        deduplication_id, scope = published.deduplication_id, ""
+        key = None
         if self.is_fifo:
-            deduplication_id = deduplication_id or hashlib.sha256(published.message.encode()).hexdigest()
-            if self.given.get("FifoThroughputScope") == "MessageGroup":
-                scope = published.group_id or ""
-            self._forget_before(now - DEDUPLICATION_SECONDS)
-            first = self._recent.get((scope, deduplication_id))
+            is_per_group = self.given.get("FifoThroughputScope") == "MessageGroup"
+            own = published.deduplication_id
+            key = duplicate_key(published.message, own, published.group_id, is_per_group=is_per_group)
+            first = self._seen.find(key, now)
             if first is not None:
                 return first, False
         stored = StoredPublish(
@@ -130,24 +127,17 @@ class Topic:
             structure=published.structure,
             attributes=published.attributes,
             group_id=published.group_id,
-            deduplication_id=deduplication_id,
+            deduplication_id=key[1] if key else published.deduplication_id,
             sequence_number=str(_FIRST_SEQUENCE_NUMBER + serial * 1000) if self.is_fifo else "",
             request_number=request_number,
             arrived_at=now,
         )
-        if self.is_fifo and deduplication_id is not None:
-            self._recent[scope, deduplication_id] = stored
+        if key is not None:
+            self._seen.add(key, stored)
         self.published_count += 1
         if remembers:
             self.published.append(stored)
         return stored, True
-
-    def _forget_before(self, time: float) -> None:
-        while self._recent:
-            key, oldest = next(iter(self._recent.items()))
-            if oldest.arrived_at > time:
-                return
-            del self._recent[key]
 
 
 def check_topic_attributes(attributes: dict[str, str]) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ._duplicates import Arrivals, duplicate_key
 from ._sqs_rules import MAX_BATCH_BYTES, Attribute, Sent
 from ._wire import AwsError, serial_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEDUPLICATION_SECONDS = 300.0
 _FIRST_SEQUENCE_NUMBER = 18_850_000_000_000_000_000
 
 _DEFAULTS = {
@@ -117,8 +116,7 @@ class Queue:
     purged_at: float | None = None
     # Neither deleted nor purged, in order of arrival.
     _live: dict[str, StoredMessage] = field(default_factory=dict[str, StoredMessage])
-    # In order of time, so that what is too old stands in front.
-    _recent: dict[tuple[str, str], StoredMessage] = field(default_factory=dict[tuple[str, str], StoredMessage])
+    _seen: Arrivals[StoredMessage] = field(default_factory=Arrivals[StoredMessage])
     _receipts: dict[str, StoredMessage] = field(default_factory=dict[str, StoredMessage])
 
     @property
@@ -155,13 +153,11 @@ class Queue:
 
     def accept(self, sent: Sent, now: float, request_number: int, serial: int, *, remembers: bool) -> StoredMessage:
         """Store a message that broke no rule; on a FIFO queue a duplicate gives back the first one instead."""
-        deduplication_id, scope = sent.deduplication_id, ""
+        key = None
         if self.is_fifo:
-            deduplication_id = deduplication_id or hashlib.sha256(sent.body.encode()).hexdigest()
-            if self.given.get("DeduplicationScope") == "messageGroup":
-                scope = sent.group_id or ""
-            self._forget_before(now - DEDUPLICATION_SECONDS)
-            first = self._recent.get((scope, deduplication_id))
+            is_per_group = self.given.get("DeduplicationScope") == "messageGroup"
+            key = duplicate_key(sent.body, sent.deduplication_id, sent.group_id, is_per_group=is_per_group)
+            first = self._seen.find(key, now)
             if first is not None:
                 return first
         delay = int(self.given.get("DelaySeconds", "0")) if sent.delay is None else sent.delay
@@ -171,26 +167,19 @@ class Queue:
             attributes=sent.attributes,
             system_attributes=sent.system_attributes,
             group_id=sent.group_id,
-            deduplication_id=deduplication_id,
+            deduplication_id=key[1] if key else sent.deduplication_id,
             sequence_number=str(_FIRST_SEQUENCE_NUMBER + serial * 256) if self.is_fifo else "",
             request_number=request_number,
             arrived_at=now,
             visible_at=now + delay,
         )
-        if self.is_fifo and deduplication_id is not None:
-            self._recent[scope, deduplication_id] = message
+        if key is not None:
+            self._seen.add(key, message)
         self.arrived_count += 1
         if remembers:
             self.arrived.append(message)
             self._live[message.message_id] = message
         return message
-
-    def _forget_before(self, time: float) -> None:
-        while self._recent:
-            key, oldest = next(iter(self._recent.items()))
-            if oldest.arrived_at > time:
-                return
-            del self._recent[key]
 
     def receive(self, count: int, visibility: float, now: float) -> list[StoredMessage]:
         """Take visible messages, in order; a FIFO group with a message in flight gives no other."""
