@@ -6,6 +6,7 @@ queue or topic; its `str` begins every sentence.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from sinkwell.core import BatchRefused, Delivered, InvalidRecord, Policy, Receipt, Rejected, Retry, Unknown, Verdict
@@ -13,9 +14,10 @@ from sinkwell.core import BatchRefused, Delivered, InvalidRecord, Policy, Receip
 from ._aws_verdicts import AwsError, Meaning, classify, short, throttled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
 M = TypeVar("M")
+P = TypeVar("P")
 R = TypeVar("R", bound=Receipt)
 
 # SQS and SNS forget a deduplication id after five minutes ("Exactly-once processing", SQS developer guide; "Message
@@ -60,6 +62,19 @@ def before_sending(error: Exception, known: Mapping[str, Meaning], to: object) -
     except BatchRefused as refused:
         return Rejected(refused.__cause__ or refused)
     return Retry(verdict.error) if isinstance(verdict, Unknown) else verdict
+
+
+async def read_first(reading: Awaitable[P], known: Mapping[str, Meaning], to: object) -> P | Retry | Rejected:
+    """Wait for the attributes of a queue or topic that is written to for the first time, or say why nothing was sent.
+
+    Cancelled: the attempt's time is up.
+    """
+    try:
+        return await reading
+    except asyncio.CancelledError:
+        return Retry(TimeoutError(f"{to}: its attributes were not read in time, nothing was sent"))
+    except Exception as error:  # noqa: BLE001 - every one is judged, and none keeps its frames
+        return before_sending(error, known, to)
 
 
 def entry_verdict(

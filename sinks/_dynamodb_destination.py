@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Protocol, cast
 
 from sinkwell.core import (
@@ -22,8 +21,9 @@ from sinkwell.core import (
     Verdict,
 )
 
-from ._aws import AwsSettings, open_client, setup_problem
-from ._aws_transport import NotDirectError, Way
+from ._aws import AwsSettings, setup_problem
+from ._aws_destination import AwsDestination
+from ._aws_transport import NotDirectError
 from ._aws_verdicts import AWS_CODES, AwsError, Meaning, classify, codes, is_mapping
 from ._dynamodb_answer import DynamoDBReceipt, consumed_capacity, only_hot_keys, verdicts_of
 from ._dynamodb_item import with_bytes
@@ -74,7 +74,7 @@ class DynamoDBApi(Protocol):
         ...
 
 
-class DynamoDBDestination:
+class DynamoDBDestination(AwsDestination[DynamoDBApi]):
     """Speaks DynamoDB for a `Sink`: one request a `write`, over as many tables as its records name."""
 
     def __init__(
@@ -100,19 +100,14 @@ class DynamoDBDestination:
                 )
         if floats not in ("refuse", "decimal"):
             raise ConfigError(f'floats ({floats!r}) must be "refuse" or "decimal"')
-        self._settings = settings
-        self._policy = policy
+        super().__init__(f"dynamodb:{table_name.rpartition('/')[2]}", settings, policy)
         self._encode = encode
         self._floats: Floats = floats
         # By the name that records give. All are read by `open`: without a table's key, no order could be kept.
         self._tables: dict[str, Table] = {}
-        self._stack = AsyncExitStack()
-        self._api: DynamoDBApi | None = None
         # Write units that answers have told of, by table. An attempt without an answer has told of none.
         self.consumed: dict[str, float] = {}
         self._counts_capacity = counts_capacity
-        self.name = f"dynamodb:{table_name.rpartition('/')[2]}"
-        self._way = Way(self.name, settings.transport, policy)
         self.limits = Limits(
             records=MAX_RECORDS,
             bytes=MAX_REQUEST_BYTES - _AROUND_REQUEST,
@@ -122,24 +117,13 @@ class DynamoDBDestination:
             counts_units=True,
         )
 
-    def __repr__(self) -> str:
-        """Return its name and its way: settings may hold credentials."""
-        return f"<DynamoDBDestination {self.name} transport={self.transport}>"
-
-    @property
-    def transport(self) -> str:
-        """How batches are sent: "direct", or "client" and why."""
-        return str(self._way)
-
     async def open(self) -> None:
         """Make the client and read the tables' keys.
 
         Raises:
             ConfigError: a table is missing, out of reach, or not for these credentials.
         """
-        client = await open_client(self._stack, "dynamodb", self._settings, self._policy)
-        self._api = cast("DynamoDBApi", client)
-        await self._way.find(client, "BatchWriteItem", {"RequestItems": dict.fromkeys(self._names, ())})
+        await self._connect("BatchWriteItem", {"RequestItems": dict.fromkeys(self._names, ())})
         arns: dict[str, str] = {}
         for name in self._names:
             table = self._tables[name] = await self._read(name)
@@ -198,12 +182,6 @@ class DynamoDBDestination:
         # What the setup forbids is a whole request; the tables that it doesn't concern must not suffer from it.
         parts = _by_table(batch.entries)
         return verdicts if len(parts) == 1 else await self._send_parts(batch.entries, parts)
-
-    async def aclose(self) -> None:
-        """Close the client and all connections."""
-        self._api = None
-        await self._way.aclose()
-        await self._stack.aclose()
 
     async def _send(self, entries: Sequence[Entry]) -> list[Verdict[DynamoDBReceipt]]:
         request: dict[str, list[Write]] = {}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
@@ -24,9 +22,10 @@ from sinkwell.core import (
     Verdict,
 )
 
-from ._aws import AwsSettings, open_client, setup_problem
-from ._aws_batch import before_sending, converted, entry_verdict, retries_too_long
-from ._aws_transport import NotDirectError, Way
+from ._aws import AwsSettings, setup_problem
+from ._aws_batch import converted, entry_verdict, read_first, retries_too_long
+from ._aws_destination import AwsDestination
+from ._aws_transport import NotDirectError
 from ._aws_verdicts import AWS_CODES, AwsError, Meaning, classify, codes, entries_named, meaning_of
 from ._sns_form import Payload, request_body
 from ._sns_message import (
@@ -94,7 +93,7 @@ class SnsApi(Protocol):
         ...
 
 
-class SnsDestination:
+class SnsDestination(AwsDestination[SnsApi]):
     """Speaks SNS for a `Sink`: one request a `write`, one client for all of them."""
 
     def __init__(
@@ -106,30 +105,16 @@ class SnsDestination:
         encode: Callable[[object], object],
         strict_order: bool,
     ) -> None:
-        self._settings = settings
-        self._policy = policy
-        self._encode = encode
         # The target of a message that names none.
         self._topic = _named(topic_arn, ConfigError)
+        super().__init__(f"sns:{self._topic.name}", settings, policy)
+        self._encode = encode
         # Every topic whose attributes were read. Others are read by the first write to them.
         self._topics: dict[str, Topic] = {}
-        self._stack = AsyncExitStack()
-        self._way = Way(f"sns:{self._topic.name}", settings.transport, policy)
-        self._api: SnsApi | None = None
-        self.name = f"sns:{self._topic.name}"
         # What the most generous topic allows; `open` sets what the sink's own does.
         self.limits = Limits(records=MAX_RECORDS, bytes=MOST_BYTES, keys_repeat=not strict_order, retry_unknown=True)
         if problem := self._retries_too_long(self._topic):
             raise ConfigError(problem)
-
-    def __repr__(self) -> str:
-        """Return its name and its way: settings may hold credentials."""
-        return f"<SnsDestination {self.name} transport={self.transport}>"
-
-    @property
-    def transport(self) -> str:
-        """How batches are sent: "direct", or "client" and why."""
-        return str(self._way)
 
     async def open(self) -> None:
         """Make the client and read the topic's attributes.
@@ -140,10 +125,7 @@ class SnsDestination:
         Raises:
             ConfigError: the topic is missing, out of reach, or not for these credentials.
         """
-        client = await open_client(self._stack, "sns", self._settings, self._policy)
-        self._api = cast("SnsApi", client)
-        parameters: dict[str, object] = {"TopicArn": self._topic.arn, "PublishBatchRequestEntries": []}
-        await self._way.find(client, "PublishBatch", parameters)
+        await self._connect("PublishBatch", {"TopicArn": self._topic.arn, "PublishBatchRequestEntries": []})
         problem: ConfigError | None = None
         max_bytes = DEFAULT_BYTES
         try:
@@ -183,13 +165,11 @@ class SnsDestination:
         arn = str(batch.target)
         topic = self._topics.get(arn)
         if topic is None:
-            try:
-                topic = await self._learn(Topic.unread(arn))
-            except asyncio.CancelledError:
-                late = TimeoutError(f"{Topic.unread(arn)}: its attributes were not read in time, nothing was sent")
-                return [Retry(late)] * len(batch)
-            except Exception as error:  # noqa: BLE001 - as in `open`
-                return [before_sending(error, SNS_CODES, Topic.unread(arn))] * len(batch)
+            unread = Topic.unread(arn)
+            read = await read_first(self._learn(unread), SNS_CODES, unread)
+            if isinstance(read, (Retry, Rejected)):
+                return [read] * len(batch)
+            topic = read
         fate, going = _split(batch.entries, topic)
         if going:
             said = await self._publish(topic, going)
@@ -232,12 +212,6 @@ class SnsDestination:
         self._keep(replace(topic, max_request_bytes=min(size // 2, topic.max_request_bytes)))
         said = f"{topic} takes less than {size:,} bytes in one request ({_TOO_LONG}): the next ones are smaller"
         return Retry(AwsError(said, code=_TOO_LONG))
-
-    async def aclose(self) -> None:
-        """Close the client and all connections."""
-        self._api = None
-        await self._way.aclose()
-        await self._stack.aclose()
 
     async def _learn(self, topic: Topic) -> Topic:
         assert self._api is not None, "open makes the client"

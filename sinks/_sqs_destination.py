@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from json.encoder import encode_basestring
@@ -19,14 +17,16 @@ from sinkwell.core import (
     Limits,
     Policy,
     Receipt,
+    Rejected,
     Retry,
     Unknown,
     Verdict,
 )
 
-from ._aws import AwsSettings, open_client, setup_problem
-from ._aws_batch import before_sending, converted, entry_verdict, retries_too_long
-from ._aws_transport import NotDirectError, Way
+from ._aws import AwsSettings, setup_problem
+from ._aws_batch import converted, entry_verdict, read_first, retries_too_long
+from ._aws_destination import AwsDestination
+from ._aws_transport import NotDirectError
 from ._aws_verdicts import AWS_CODES, AwsError, Meaning, classify, codes, entries_named, short
 from ._sqs_digest import first_difference
 from ._sqs_message import MAX_BATCH_BYTES, Queue, SqsMessage, encode_body, encode_message
@@ -81,7 +81,7 @@ class SqsApi(Protocol):
         ...
 
 
-class SqsDestination:
+class SqsDestination(AwsDestination[SqsApi]):
     """Speaks SQS for a `Sink`: one request a `write`, one client for all of them."""
 
     def __init__(
@@ -94,32 +94,18 @@ class SqsDestination:
         strict_order: bool,
         fair_queues: bool = False,
     ) -> None:
-        self._settings = settings
-        self._policy = policy
-        self._encode = encode
-        self._fair_queues = fair_queues
         # The target of a message that names none.
         self._queue = _named(queue_url, ConfigError)
+        super().__init__(f"sqs:{self._queue.name}", settings, policy)
+        self._encode = encode
+        self._fair_queues = fair_queues
         # Every queue whose attributes were read. Others are read by the first write to them.
         self._queues: dict[str, Queue] = {}
-        self._stack = AsyncExitStack()
-        self._way = Way(f"sqs:{self._queue.name}", settings.transport, policy)
-        self._api: SqsApi | None = None
-        self.name = f"sqs:{self._queue.name}"
         self.limits = Limits(
             records=MAX_RECORDS, bytes=MAX_BATCH_BYTES, keys_repeat=not strict_order, retry_unknown=True
         )
         if problem := self._retries_too_long(self._queue):
             raise ConfigError(problem)
-
-    def __repr__(self) -> str:
-        """Return its name and its way: settings may hold credentials."""
-        return f"<SqsDestination {self.name} transport={self.transport}>"
-
-    @property
-    def transport(self) -> str:
-        """How batches are sent: "direct", or "client" and why."""
-        return str(self._way)
 
     async def open(self) -> None:
         """Make the client and read the queue's attributes.
@@ -129,9 +115,7 @@ class SqsDestination:
         Raises:
             ConfigError: the queue is missing, out of reach, or not for these credentials.
         """
-        client = await open_client(self._stack, "sqs", self._settings, self._policy)
-        self._api = cast("SqsApi", client)
-        await self._way.find(client, "SendMessageBatch", {"QueueUrl": self._queue.url, "Entries": []})
+        await self._connect("SendMessageBatch", {"QueueUrl": self._queue.url, "Entries": []})
         problem: ConfigError | None = None
         try:
             await self._learn(self._queue)
@@ -169,13 +153,11 @@ class SqsDestination:
         url = str(batch.target)
         queue = self._queues.get(url)
         if queue is None:
-            try:
-                queue = await self._learn(Queue.unread(url))
-            except asyncio.CancelledError:
-                late = TimeoutError(f"{Queue.unread(url)}: its attributes were not read in time, nothing was sent")
-                return [Retry(late)] * len(batch)
-            except Exception as error:  # noqa: BLE001 - as in `open`
-                return [before_sending(error, SQS_CODES, Queue.unread(url))] * len(batch)
+            unread = Queue.unread(url)
+            read = await read_first(self._learn(unread), SQS_CODES, unread)
+            if isinstance(read, (Retry, Rejected)):
+                return [read] * len(batch)
+            queue = read
         for entry in batch.entries:
             if entry.payload.chosen_id:
                 entry.payload = entry.payload.decided(queue)
@@ -185,12 +167,6 @@ class SqsDestination:
             return [classify(error, SQS_CODES, str(queue))] * len(batch)
         said = entries_named(answer, len(batch))
         return [_verdict(item, entry, queue) for item, entry in zip(said, batch.entries, strict=True)]
-
-    async def aclose(self) -> None:
-        """Close the client and all connections."""
-        self._api = None
-        await self._way.aclose()
-        await self._stack.aclose()
 
     async def _send(self, url: str, payloads: Sequence[Payload]) -> object:
         direct = self._way.direct
