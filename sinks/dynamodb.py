@@ -17,10 +17,10 @@ with needs_extra("dynamodb"):
     from pydantic_settings import NoDecode
 
     from ._aws import AwsSession, AwsSettings, Transport
+    from ._aws_settings import AwsVariables
     from ._aws_verdicts import AwsError
     from ._dynamodb_answer import DynamoDBReceipt
     from ._dynamodb_destination import DynamoDBDestination
-    from ._settings import PolicySettings
 
 from ._dynamodb_item import Floats
 from ._dynamodb_record import Delete, Put
@@ -178,14 +178,10 @@ class DynamoDBSink(Sink[object, DynamoDBReceipt]):
         return cls(
             settings.table_name,
             table_names=settings.table_names,
-            endpoint_url=settings.endpoint_url,
-            region_name=settings.region_name,
-            allow_http=settings.allow_http,
             floats=settings.floats,
             coalesce=settings.coalesce,
             consumed_capacity=settings.consumed_capacity,
-            transport=settings.transport,
-            policy=settings.policy(),
+            **settings.options(),
         )
 
 
@@ -193,15 +189,11 @@ def _names_in(text: object) -> object:
     return tuple(name.strip() for name in text.split(",")) if isinstance(text, str) else text
 
 
-class DynamoDBSettings(PolicySettings, env_prefix="SINKWELL_DYNAMODB_"):
-    """The variables of `DynamoDBSink.from_env`. Credentials stay where AWS's own tools look for them."""
+class DynamoDBSettings(AwsVariables, env_prefix="SINKWELL_DYNAMODB_"):
+    """The variables of `DynamoDBSink.from_env`, beside those of every AWS sink."""
 
     table_name: str
     table_names: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names_in)] = ()
-    endpoint_url: str | None = None
-    region_name: str | None = None
-    allow_http: bool = False
     floats: Floats = "refuse"
     coalesce: bool = False
     consumed_capacity: bool = False
-    transport: Transport = "auto"

@@ -13,9 +13,9 @@ from ._extras import needs_extra
 
 with needs_extra("sns"):
     from ._aws import AwsSession, AwsSettings, Transport
+    from ._aws_settings import AwsVariables
     from ._aws_verdicts import AwsError
     from ._json import json_text
-    from ._settings import PolicySettings
     from ._sns_destination import SnsDestination, SnsReceipt
 
 from ._aws_message import AttributeValue
@@ -124,21 +124,13 @@ class SnsSink(Sink[object, SnsReceipt]):
         settings = SnsSettings.load(env_file)
         return cls(
             settings.topic_arn,
-            endpoint_url=settings.endpoint_url,
-            region_name=settings.region_name,
-            allow_http=settings.allow_http,
             strict_order=settings.strict_order,
-            transport=settings.transport,
-            policy=settings.policy(),
+            **settings.options(),
         )
 
 
-class SnsSettings(PolicySettings, env_prefix="SINKWELL_SNS_"):
-    """The variables of `SnsSink.from_env`. Credentials stay where AWS's own tools look for them."""
+class SnsSettings(AwsVariables, env_prefix="SINKWELL_SNS_"):
+    """The variables of `SnsSink.from_env`, beside those of every AWS sink."""
 
     topic_arn: str
-    endpoint_url: str | None = None
-    region_name: str | None = None
-    allow_http: bool = False
     strict_order: bool = True
-    transport: Transport = "auto"

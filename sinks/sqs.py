@@ -14,9 +14,9 @@ from ._extras import needs_extra
 
 with needs_extra("sqs"):
     from ._aws import AwsSession, AwsSettings, Transport
+    from ._aws_settings import AwsVariables
     from ._aws_verdicts import AwsError
     from ._json import json_text
-    from ._settings import PolicySettings
     from ._sqs_destination import SqsDestination, SqsReceipt
 
 from ._aws_message import AttributeValue
@@ -135,23 +135,15 @@ class SqsSink(Sink[object, SqsReceipt]):
         settings = SqsSettings.load(env_file)
         return cls(
             settings.queue_url,
-            endpoint_url=settings.endpoint_url,
-            region_name=settings.region_name,
-            allow_http=settings.allow_http,
             strict_order=settings.strict_order,
             fair_queues=settings.fair_queues,
-            transport=settings.transport,
-            policy=settings.policy(),
+            **settings.options(),
         )
 
 
-class SqsSettings(PolicySettings, env_prefix="SINKWELL_SQS_"):
-    """The variables of `SqsSink.from_env`. Credentials stay where AWS's own tools look for them."""
+class SqsSettings(AwsVariables, env_prefix="SINKWELL_SQS_"):
+    """The variables of `SqsSink.from_env`, beside those of every AWS sink."""
 
     queue_url: str
-    endpoint_url: str | None = None
-    region_name: str | None = None
-    allow_http: bool = False
     strict_order: bool = True
     fair_queues: bool = False
-    transport: Transport = "auto"
