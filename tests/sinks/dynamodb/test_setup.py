@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sinkwell.core import Backoff, ConfigError, Policy
+from sinkwell.core import ConfigError
 from sinkwell.sinks.dynamodb import DynamoDBSink
 from sinkwell.sinks.testing import (
     AwsEndpoint,
@@ -17,8 +17,7 @@ from sinkwell.sinks.testing import (
     ServerError,
     Throttle,
 )
-
-QUICK = Policy(attempt_timeout=0.2, delivery_timeout=0.6, backoff=Backoff(base=0.005, cap=0.01))
+from tests.sinks.aws.service import QUICK
 
 
 async def opening_fails(table_name: str = "orders", **options: Any) -> pytest.ExceptionInfo[ConfigError]:
