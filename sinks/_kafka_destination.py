@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from time import time
+from time import time_ns
 from typing import TYPE_CHECKING, Any, cast
 
 from sinkwell.core import ConfigError, Encoded, InvalidRecord, Limits
 
+from ._kafka_client import BATCH_OVERHEAD
 from ._kafka_cluster import Cluster
 from ._kafka_errors import KafkaError, Meaning, meaning_of, refusal
 from ._kafka_partition import PartitionWriter, new_producer
@@ -162,7 +163,7 @@ class KafkaDestination:
         if kind is not KafkaRecord:
             value: Any = record if kind is bytes else self._value_of(record)
             if type(value) is not KafkaRecord:
-                return self._place(self._default, None, None, cast("bytes", value), NO_HEADERS, int(time() * 1000))
+                return self._place(self._default, None, None, cast("bytes", value), NO_HEADERS, time_ns() // 1_000_000)
             record = value
         topic = self._default if record.topic is None else self._topic_named(record.topic)
         value, key, headers = record.value, record.key, record.headers
@@ -172,7 +173,7 @@ class KafkaDestination:
                 raise InvalidRecord("encode= gave a KafkaRecord for the value of a KafkaRecord")
         if type(key) is not bytes and key is not None:
             key = as_bytes(key, "a record's key")
-        when = int(time() * 1000) if record.timestamp_ms is None else timestamp_of(record.timestamp_ms)
+        when = time_ns() // 1_000_000 if record.timestamp_ms is None else timestamp_of(record.timestamp_ms)
         return self._place(topic, record.partition, key, value, headers_of(headers) if headers else NO_HEADERS, when)
 
     def _place(  # noqa: PLR0917 - the parts of a record
@@ -185,7 +186,7 @@ class KafkaDestination:
         timestamp_ms: int,
     ) -> Encoded:
         size = size_alone(key, value, headers) + GROWTH
-        if size > topic.room:
+        if size > topic.max_batch_bytes - BATCH_OVERHEAD:
             size = size_of_large(size - GROWTH, topic)
         name = topic.name
         if partition is not None:

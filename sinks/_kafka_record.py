@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from time import time
+from time import time_ns
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from sinkwell.core import InvalidRecord, Receipt, RecordTooLarge
@@ -120,7 +120,7 @@ def timestamp_of(timestamp_ms: Any) -> int:
         InvalidRecord: it is no whole number of milliseconds.
     """
     if timestamp_ms is None:
-        return int(time() * 1000)
+        return time_ns() // 1_000_000
     if type(timestamp_ms) is not int or not 0 <= timestamp_ms < _LAST_TIMESTAMP_MS:
         raise InvalidRecord("timestamp_ms must be a whole number of milliseconds since 1970")
     return timestamp_ms

@@ -27,6 +27,10 @@ _COMPRESSED_ASIDE_BYTES: Final = 32_768
 _BROKERS_SHARE: Final = 0.8
 
 
+# A receipt is made for every record: by its own __init__, which is Python's, that would take twice as long.
+_new_receipt: Final = object.__new__
+
+
 class NotSentError(Exception):
     """Nothing left for the broker; the cause says why."""
 
@@ -62,21 +66,20 @@ class RecordBatch:
             is_stamped: whether the topic's times are the broker's. The reply alone does not tell: of a batch that it
                 had already, a broker gives the latest of the records' own times.
         """
-        topic, partition, base = self.topic, self.partition, reply.offset
+        topic, partition, offset = self.topic, self.partition, reply.offset
         appended_at = reply.timestamp_ms if is_stamped else -1
-        step = 1 if base >= 0 else 0
-        return [
-            Delivered(
-                KafkaReceipt(
-                    attempts=entry.attempts,
-                    topic=topic,
-                    partition=partition,
-                    offset=base + step * index,
-                    timestamp_ms=entry.payload[0] if appended_at < 0 else appended_at,
-                )
-            )
-            for index, entry in enumerate(self.entries)
-        ]
+        step = 1 if offset >= 0 else 0
+        delivered: list[Delivered[KafkaReceipt]] = []
+        for entry in self.entries:
+            receipt = _new_receipt(KafkaReceipt)
+            receipt.attempts = entry.attempts
+            receipt.topic = topic
+            receipt.partition = partition
+            receipt.offset = offset
+            receipt.timestamp_ms = entry.payload[0] if appended_at < 0 else appended_at
+            delivered.append(Delivered(receipt))
+            offset += step
+        return delivered
 
 
 @dataclass(slots=True, frozen=True)
