@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from ._extras import needs_extra
@@ -80,13 +81,48 @@ LONGEST_ANSWER: Final = 64 << 20
 """Bytes; what announces more is no broker, or was damaged on its way."""
 
 
+# Brokers close a connection that was idle for ten minutes (connections.max.idle.ms), and at its next request one whose
+# login is older than they allow (connections.max.reauth.ms). What is sent then has no answer, so it is replaced before,
+# after as long as in Java's client.
+_MAX_IDLE_SECONDS: Final = 540.0
+_LOGIN_SHARE: Final = 0.85
+
+
 class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no types
-    """aiokafka's, but for two things: its log shows no password, and no answer fills the memory."""
+    """aiokafka's, but its log shows no password, no answer fills the memory, and it knows when it is to be replaced."""
+
+    _used_at = 0.0
+    # Until when the login counts; for ever where the broker does not say.
+    _known_until = float("inf")
+    _is_leaving = False
 
     def send(self, request: Any, expect_response: bool = True) -> Any:  # noqa: FBT001, FBT002 - aiokafka's signature
         """Write a request at once, and give its answer."""
-        hidden = _Unshown(request) if isinstance(request, admin.SaslAuthenticateRequest) else request
-        return cast("Any", super()).send(hidden, expect_response)
+        self._used_at = monotonic()
+        if isinstance(request, admin.SaslAuthenticateRequest):
+            return self._log_in(request)
+        return cast("Any", super()).send(request, expect_response)
+
+    async def _log_in(self, request: Any) -> Any:
+        answer = await cast("Any", super()).send(_Unshown(request))
+        lifetime_ms: int = getattr(answer, "session_lifetime_ms", 0)
+        if lifetime_ms > 0:
+            self._known_until = self._used_at + lifetime_ms / 1000 * _LOGIN_SHARE
+        return answer
+
+    def is_stale(self) -> bool:
+        """Tell whether the broker may close it soon."""
+        now = monotonic()
+        return now >= self._known_until or now - self._used_at >= _MAX_IDLE_SECONDS
+
+    def retire(self) -> None:
+        """Close it once all that was asked has its answer."""
+        self._is_leaving = True
+        self._leave_if_done()
+
+    def _leave_if_done(self) -> None:
+        if self._is_leaving and not cast("Any", self)._requests:  # noqa: SLF001 - of the class that this one extends
+            cast("Any", self).close()
 
     @staticmethod
     async def _read(self_ref: Callable[[], Any]) -> None:
@@ -102,6 +138,7 @@ class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no 
             if connection is None:
                 return
             connection._handle_frame(frame)  # noqa: SLF001 - see above
+            connection._leave_if_done()  # noqa: SLF001 - see above
             del connection
 
 
@@ -116,8 +153,16 @@ class Connection(Protocol):
         """Tell whether it is open, as far as is known."""
         ...
 
+    def is_stale(self) -> bool:
+        """Tell whether the broker may close it soon."""
+        ...
+
     def send(self, request: Any) -> Awaitable[Any]:
         """Write a request at once, and give its answer."""
+        ...
+
+    def retire(self) -> None:
+        """Close it once all that was asked has its answer."""
         ...
 
     def close(self) -> asyncio.Future[None] | None:

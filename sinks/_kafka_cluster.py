@@ -25,6 +25,8 @@ _MAX_AGE: Final = 300.0
 # answer; but not less than a slow one needs.
 _CONNECTING_SHARE: Final = 0.4
 _CONNECTING_SECONDS: Final = 1.0
+# How much of an attempt may pass in the silence that a broker asked for; a longer one is waited for between attempts.
+_SILENCE_SHARE: Final = 0.5
 # How long what was closed is waited for, so that no socket outlives the sink.
 _FAREWELL_SECONDS: Final = 1.0
 # Brokers' own default of max.message.bytes, for those who may not read the topic's (Kafka 4 documentation).
@@ -98,6 +100,8 @@ class Cluster:
         self._readings = 0
         self._read_at = float("-inf")
         self._closing: set[asyncio.Future[None]] = set()
+        # Replaced, and perhaps not closed yet.
+        self._retired: list[Connection] = []
 
     # --- what is known -----------------------------------------------------------------------------------------------
 
@@ -175,11 +179,23 @@ class Cluster:
             self.forget_leaders()
             code = self.topics[topic].code or 5
             raise refusal(f"{topic}[{partition}] has no leader", code)
-        connection = await self.to(leader)
-        silence = self._brokers[leader].muted_until - asyncio.get_running_loop().time()
-        if silence > 0:
+        await self._keep_silence(leader)
+        return await self.to(leader), leader
+
+    async def _keep_silence(self, node: int) -> None:
+        """Wait until a broker may be spoken to, if that is soon.
+
+        Raises:
+            KafkaError: it is not.
+        """
+        broker = self._brokers.get(node)
+        while broker is not None:
+            silence = broker.muted_until - asyncio.get_running_loop().time()
+            if silence <= 0:
+                return
+            if silence > self._timeout * _SILENCE_SHARE:
+                raise KafkaError(f"broker {node} asked for silence for {silence:.1f} s more", after=silence)
             await asyncio.sleep(silence)
-        return connection, leader
 
     async def to(self, node: int) -> Connection:
         """Connect to a broker, or give the connection that there is.
@@ -192,6 +208,9 @@ class Cluster:
             self.forget_leaders()
             raise KafkaError(f"broker {node} is not known")
         async with broker.door:
+            if broker.connection is not None and broker.connection.is_stale():
+                self._retire(broker.connection)
+                broker.connection = None
             if broker.connection is None or not broker.connection.connected():
                 self._drop_broker(broker)
                 try:
@@ -230,6 +249,8 @@ class Cluster:
         """Close every connection."""
         for broker in self._brokers.values():
             self._drop_broker(broker)
+        for connection in self._retired:
+            self._abort(connection)
         if self._closing:
             await asyncio.wait(self._closing, timeout=_FAREWELL_SECONDS)
 
@@ -284,6 +305,12 @@ class Cluster:
         if broker.connection is not None:
             self._abort(broker.connection)
             broker.connection = None
+
+    def _retire(self, connection: Connection) -> None:
+        """Use a connection no more; what others have asked on it is still answered."""
+        self._retired = [old for old in self._retired if old.connected()]
+        self._retired.append(connection)
+        connection.retire()
 
     def _abort(self, connection: Connection) -> None:
         closed = abort(connection)

@@ -11,11 +11,13 @@ class KafkaError(Exception):
 
     Attributes:
         code: the protocol's number; `None` where it was not the broker's answer.
+        after: seconds for which the broker wants to hear nothing, where that is why.
     """
 
-    def __init__(self, message: str, *, code: int | None = None) -> None:
+    def __init__(self, message: str, *, code: int | None = None, after: float | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.after = after
 
 
 class Meaning(Enum):

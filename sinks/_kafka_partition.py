@@ -78,10 +78,10 @@ class PartitionWriter:
                 reply = await send(self._cluster, self._terms, batch)
             except NotSentError as failure:
                 self._unsettled = None
-                error = failure.__cause__ or failure
+                break_off = failure.as_retry()
+                error = break_off.error
                 if isinstance(error, KafkaError) and meaning_of(error.code or 0) is Meaning.SETUP:
                     _say(part, Rejected(error), verdicts)
-                break_off = Retry(error)
             except UnansweredError as failure:
                 break_off = Retry(failure.__cause__ or failure)
                 _say(() if batch is None else batch.entries, Unknown(break_off.error), verdicts)
@@ -120,7 +120,7 @@ class PartitionWriter:
         try:
             reply = await send(self._cluster, self._terms, batch)
         except NotSentError as failure:
-            _say(entries, Retry(failure.__cause__ or failure), verdicts)
+            _say(entries, failure.as_retry(), verdicts)
             return []
         except UnansweredError as failure:
             error = failure.__cause__ or failure

@@ -63,7 +63,7 @@ class Partitioner:
 
     def next_for(self, size: int) -> int:
         """Give the partition of a record without a key, of so many bytes."""
-        if self._left < size:
+        if self._left < size or self.current >= self._topic.partitions:
             self._turn()
         self._left -= size
         return self.current

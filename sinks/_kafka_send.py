@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sinkwell.core import Delivered
+from sinkwell.core import Delivered, Retry
 
 from ._kafka_client import BROKEN, Produce, new_builder
 from ._kafka_errors import STALE_METADATA, KafkaError, Meaning, meaning_of, refusal
@@ -33,6 +33,12 @@ _new_receipt: Final = object.__new__
 
 class NotSentError(Exception):
     """Nothing left for the broker; the cause says why."""
+
+    def as_retry(self) -> Retry:
+        """Give the verdict of what did not leave."""
+        error = self.__cause__ or self
+        after = error.after if isinstance(error, KafkaError) else None
+        return Retry(error, throttled=after is not None, after=after)
 
 
 class UnansweredError(Exception):

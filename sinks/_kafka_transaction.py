@@ -136,25 +136,24 @@ class TransactionWriter:
     async def _transact(self, entries: Sequence[Entry]) -> dict[Entry, Verdict[KafkaReceipt]]:
         if self._shut_out is not None:
             return dict.fromkeys(entries, Rejected(self._shut_out))
-        kind: type[Retry | Rejected] = Retry
-        error: BaseException
+        verdict: Retry | Rejected
         try:
             receipts = await self._write_parts(entries)
         except _RefusedError as refused:
             await self._give_up()
             return await self._judge(entries, refused.reply, refused.batch)
-        except (NotSentError, UnansweredError) as failure:
-            error = failure.__cause__ or failure
-        except KafkaError as failure:
-            error = failure
-            if meaning_of(failure.code or 0) is Meaning.SETUP:
-                kind = Rejected
+        except NotSentError as failure:
+            verdict = failure.as_retry()
+        except UnansweredError as failure:
+            verdict = Retry(failure.__cause__ or failure)
+        except KafkaError as error:
+            verdict = Rejected(error) if meaning_of(error.code or 0) is Meaning.SETUP else Retry(error)
         except asyncio.CancelledError:
-            error = TimeoutError("given up before the commit: nothing of it counts")
+            verdict = Retry(TimeoutError("given up before the commit: nothing of it counts"))
         else:
             return await self._commit(receipts)
         shut_out = await self._give_up()
-        return dict.fromkeys(entries, kind(error) if shut_out is None else Rejected(shut_out))
+        return dict.fromkeys(entries, verdict if shut_out is None else Rejected(shut_out))
 
     async def _commit(self, receipts: dict[Entry, Delivered[KafkaReceipt]]) -> dict[Entry, Verdict[KafkaReceipt]]:
         self._unsettled = receipts

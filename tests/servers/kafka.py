@@ -23,12 +23,14 @@ class KafkaServer(Server):
 
     A Kafka client goes where the broker tells it to, past any proxy. For faults, start a proxy on `proxy_port` with
     `proxied_port` as its target, and connect to the proxy: that listener tells clients the proxy's port.
-    `secured` asks for TLS and for `username` with `password` (PLAIN, SCRAM-SHA-512) or an unsigned OAUTHBEARER token.
+    `secured` asks for TLS and for `username` with `password` (PLAIN, SCRAM) or an unsigned OAUTHBEARER token. A login
+    by SCRAM-SHA-256 counts for `login_ms`; a connection that goes on after that is cut.
     What no ACL speaks of, everybody may.
     """
 
     username: ClassVar[str] = "writer"
     password: ClassVar[str] = "kafka-pass-word"
+    login_ms: ClassVar[int] = 1_000
 
     name: ClassVar[str] = "Kafka"
     variable: ClassVar[str] = "SINKWELL_TEST_KAFKA_BOOTSTRAP"
@@ -61,8 +63,8 @@ class KafkaServer(Server):
     def prepare(self) -> None:
         self._make_certificate()
         (self.folder / "server.properties").write_text(self._properties())
-        scram = f"SCRAM-SHA-512=[name={self.username},password={self.password}]"
-        tool = ("format", "--cluster-id", _CLUSTER_ID, "--add-scram", scram, "--config")
+        scram = [f"--add-scram=SCRAM-SHA-{bits}=[name={self.username},password={self.password}]" for bits in (256, 512)]
+        tool = ("format", "--cluster-id", _CLUSTER_ID, *scram, "--config")
         command = self._java("kafka.tools.StorageTool", *tool)
         done = subprocess.run(command, capture_output=True, timeout=self.time_limit, cwd=self.folder, check=False)
         if done.returncode:
@@ -139,6 +141,7 @@ class KafkaServer(Server):
         login = {
             "plain": f'{_LOGIN}.plain.PlainLoginModule required user_{self.username}="{self.password}"',
             "scram-sha-512": f"{_LOGIN}.scram.ScramLoginModule required",
+            "scram-sha-256": f"{_LOGIN}.scram.ScramLoginModule required",
             "oauthbearer": f'{_LOGIN}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="-"',
         }
         return {
@@ -147,6 +150,7 @@ class KafkaServer(Server):
             "allow.everyone.if.no.acl.found": "true",
             f"{listener}.sasl.enabled.mechanisms": ",".join(login).upper(),
             **{f"{listener}.{name}.sasl.jaas.config": f"{module};" for name, module in login.items()},
+            f"{listener}.scram-sha-256.connections.max.reauth.ms": self.login_ms,
             f"{listener}.ssl.keystore.type": "PEM",
             f"{listener}.ssl.keystore.location": self.folder / "store.pem",
         }

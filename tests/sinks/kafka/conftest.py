@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from sinkwell.core import Backoff, DeliveryError, Outcome, Policy
 from sinkwell.sinks.kafka import KafkaReceipt, KafkaSink
 from tests.faults import FaultProxy
+from tests.sinks.kafka.fake_broker import FakeBroker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -74,6 +75,12 @@ async def kafka(kafka_server: KafkaServer) -> AsyncIterator[Broker]:
     await admin.start()
     yield Broker(kafka_server, admin)
     await admin.close()
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[FakeBroker]:
+    async with FakeBroker() as fake:
+        yield fake
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _KEYS = {0: (3, 8), 3: (5, 5), 10: (1, 1), 22: (0, 0), 24: (0, 0), 26: (0, 0), 32: (2, 2)}
 _REMEMBERED = 5
+DRIP_SECONDS = 0.02
 # No broker says it of a batch that it has: it would know it by its sequence number. All else may be said before that
 # is compared.
 _OUT_OF_ORDER = 45
@@ -34,7 +35,7 @@ class Fault:
     Attributes:
         code: what is answered; 0 for the truth.
         is_applied: whether the batch is appended all the same.
-        does: "answer", "drop" the connection, "hang", "omit" or "double" the partition, "garble" the answer.
+        does: "answer", "drop" the connection, "hang", be "late", "omit" or "double" the partition, "garble" it.
         culprits: the records that the answer names.
         throttle_ms: how long the client is asked to wait.
     """
@@ -98,6 +99,8 @@ class FakeBroker:
         self.hosts: dict[int, str] = {}
         self.leaders: dict[int, int] = {}
         self.producer_code = 0
+        # Which requests, by their key, are answered a byte at a time.
+        self.drips: set[int] = set()
         # How many commits or aborts get no answer.
         self.ends_dropped = 0
         self._next_producer = 100
@@ -115,6 +118,11 @@ class FakeBroker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def cut(self) -> None:
+        """Close every connection."""
+        for writer in self.writers:
+            writer.transport.abort()
 
     @property
     def values(self) -> list[bytes]:
@@ -136,7 +144,13 @@ class FakeBroker:
                 if answer is None:
                     break
                 reply = struct.pack(">i", correlation) + answer
-                writer.write(struct.pack(">i", len(reply)) + reply)
+                whole = struct.pack(">i", len(reply)) + reply
+                pieces = [whole[at : at + 1] for at in range(len(whole))] if key in self.drips else [whole]
+                for piece in pieces:
+                    writer.write(piece)
+                    if len(pieces) > 1:
+                        await asyncio.sleep(DRIP_SECONDS)
+                        await writer.drain()  # raises when nobody listens any more
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
@@ -173,6 +187,8 @@ class FakeBroker:
         self.produced += 1
         fault = self.faults.popleft() if self.faults else self.chance() or Fault()
         ((topic, ((partition, data),)),) = request.topics
+        if partition >= len(self.logs):
+            fault = Fault(3, is_applied=False)
         if fault.code == _OUT_OF_ORDER and self.logs[partition].has(data):
             fault = Fault()
         code, offset = fault.code, -1
@@ -181,6 +197,8 @@ class FakeBroker:
             code, offset = code or found, -1 if code else offset
         if fault.does == "drop":
             return None
+        if fault.does == "late":
+            await asyncio.sleep(0.1)
         if fault.does == "hang":
             await asyncio.sleep(3600)
         row = (partition, code, offset, -1, 0, [(index, "bad") for index in fault.culprits], "words" if code else None)

@@ -48,7 +48,7 @@ def password_of(server: KafkaServer, mechanism: Any = "SCRAM-SHA-512") -> SaslPa
     return SaslPassword(server.username, server.password, mechanism)
 
 
-@pytest.mark.parametrize("how", ["PLAIN", "SCRAM-SHA-512", "token", "async token"])
+@pytest.mark.parametrize("how", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "token", "async token"])
 async def test_each_way_to_prove_who_one_is_lets_in_over_verified_tls(kafka: Broker, how: str) -> None:
     topic = await kafka.topic()
     ways = {"token": SaslToken(lambda: unsigned_token("writer")), "async token": SaslToken(async_token)}
@@ -56,6 +56,17 @@ async def test_each_way_to_prove_who_one_is_lets_in_over_verified_tls(kafka: Bro
     async with kafka.sink(topic, at=kafka.server.secured, tls=kafka.server.trust(), sasl=sasl) as sink:
         await sink.put(how)
     assert [record.value for record in await kafka.holds(topic)] == [how.encode()]
+
+
+async def test_a_login_that_counts_for_a_while_only_is_renewed_before_it_costs_an_attempt(kafka: Broker) -> None:
+    topic = await kafka.topic()
+    server, policy = kafka.server, Policy(max_attempts=1)
+    sasl = password_of(server, "SCRAM-SHA-256")
+    async with kafka.sink(topic, at=server.secured, tls=server.trust(), sasl=sasl, policy=policy) as sink:
+        await sink.put("first")
+        await asyncio.sleep(server.login_ms / 1000)
+        await sink.put("second")
+    assert [record.value for record in await kafka.holds(topic)] == [b"first", b"second"]
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused(kafka: Broker) -> None:

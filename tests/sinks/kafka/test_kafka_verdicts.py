@@ -6,7 +6,7 @@ import asyncio
 import random
 import socket
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,20 +14,11 @@ from sinkwell.core import Backoff, ConfigError, DeliveryError, DeliveryRejected,
 from sinkwell.sinks.kafka import KafkaError, KafkaReceipt, KafkaRecord, KafkaSink
 from tests.sinks.kafka.fake_broker import FakeBroker, Fault
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 QUICK = Policy(attempt_timeout=2.0, delivery_timeout=10.0, backoff=Backoff(base=0.002, cap=0.01))
 HASTY = Policy(attempt_timeout=0.3, delivery_timeout=10.0, backoff=Backoff(base=0.002, cap=0.01))
 BRIEF = Policy(attempt_timeout=0.1, delivery_timeout=0.4, backoff=Backoff(base=0.002, cap=0.01))
 ONCE = Policy(attempt_timeout=2.0, max_attempts=1)
 VALUES = [b"%d" % number for number in range(10)]
-
-
-@pytest.fixture
-async def broker() -> AsyncIterator[FakeBroker]:
-    async with FakeBroker() as fake:
-        yield fake
 
 
 async def put_all(broker: FakeBroker, policy: Policy = QUICK, **options: Any) -> list[Any]:
@@ -216,16 +207,6 @@ async def test_a_batch_above_a_limit_that_was_lowered_is_sent_in_parts_and_blame
         outcomes = await sink.put_many(VALUES)
     assert {type(outcome) for outcome in outcomes} == {KafkaReceipt}
     assert broker.values == VALUES
-
-
-async def test_a_brokers_wish_for_silence_is_honoured_without_spending_an_attempt(broker: FakeBroker) -> None:
-    broker.faults += [Fault(throttle_ms=150)]
-    loop = asyncio.get_running_loop()
-    async with KafkaSink(broker.place, "events", policy=QUICK) as sink:
-        await sink.put("a")
-        began = loop.time()
-        assert (await sink.put("b")).attempts == 1
-    assert loop.time() - began > 0.14
 
 
 async def test_a_leader_that_does_not_answer_is_left_when_another_one_leads(broker: FakeBroker) -> None:
