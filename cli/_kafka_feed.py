@@ -27,13 +27,7 @@ class KafkaFeed:
         self._reader = setup.reader
         settings = KafkaSettings.load(**given)  # type: ignore[arg-type]
         self.name = f"Kafka topic {settings.topic}"
-        self.sink = KafkaSink(
-            settings.bootstrap_servers,
-            settings.topic,
-            **settings.options(),
-            sasl=settings.sasl(),
-            policy=settings.policy(),
-        )
+        self.sink = KafkaSink(**settings.options(), policy=settings.policy())
 
     def shape(self) -> Callable[[Line], Any]:
         """Give what makes a record of a line."""

@@ -139,10 +139,7 @@ class KafkaSink(Sink[object, KafkaReceipt]):
         """
         settings = KafkaSettings.load(env_file)
         return cls(
-            settings.bootstrap_servers,
-            settings.topic,
-            **settings.options(),
-            sasl=settings.sasl(token),
+            **settings.options(token),
             policy=policy or settings.policy(),
             dead_letter=dead_letter,
             observer=observer,
@@ -171,10 +168,12 @@ class KafkaSettings(PolicySettings, env_prefix="SINKWELL_KAFKA_"):
     def _split(cls, value: Any) -> Any:
         return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
 
-    def options(self) -> dict[str, Any]:
-        """Give the constructor's arguments that need no translation."""
-        names = ("topics", "idempotent", "compression", "transactional_id", "transaction_timeout", "tls")
-        return {"acks": "all" if self.acks == "all" else 1, **{name: getattr(self, name) for name in names}}
+    def options(self, token: Callable[[], Awaitable[str] | str] | None = None) -> dict[str, Any]:
+        """Give the constructor's arguments, but for the policy."""
+        names = ("bootstrap_servers", "topic", "topics", "idempotent", "compression")
+        names += ("transactional_id", "transaction_timeout", "tls")
+        translated = {"acks": "all" if self.acks == "all" else 1, "sasl": self.sasl(token)}
+        return translated | {name: getattr(self, name) for name in names}
 
     def sasl(self, token: Callable[[], Awaitable[str] | str] | None = None) -> SaslPassword | SaslToken | None:
         """Give who we are.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,12 +15,18 @@ from sinkwell.sinks.kafka import KafkaRecord
 from tests.sinks.kafka.conftest import assert_in_order, reckon
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sinkwell.sinks.kafka import KafkaSink
     from tests.faults import FaultProxy
     from tests.sinks.kafka.conftest import Broker
 
 POLICY = Policy(
     attempt_timeout=1.0, delivery_timeout=20.0, backoff=Backoff(base=0.005, cap=0.05), max_records=30, linger=0.02
 )
+# For a transaction that the brokers end because it is too old.
+PATIENT = Policy(attempt_timeout=0.5, delivery_timeout=30.0, backoff=Backoff(base=0.2, cap=0.2))
+TRANSACTION_SECONDS = 1.0
 
 
 def numbered(count: int) -> list[KafkaRecord]:
@@ -28,6 +35,30 @@ def numbered(count: int) -> list[KafkaRecord]:
 
 def told(records: list[KafkaRecord], outcomes: list[Any]) -> list[tuple[bytes, object]]:
     return [(str(record.value).encode(), outcome) for record, outcome in zip(records, outcomes, strict=True)]
+
+
+@asynccontextmanager
+async def sink_through(
+    kafka: Broker, proxy: FaultProxy, policy: Policy = POLICY, **options: Any
+) -> AsyncIterator[tuple[str, KafkaSink]]:
+    """A topic of one partition that holds `k:0`, and the sink that wrote it, whose way to the broker can break."""
+    topic = await kafka.topic()
+    way = f"{proxy.host}:{proxy.port}"
+    async with kafka.sink(topic, at=way, transactional_id=topic, policy=policy, **options) as sink:
+        await sink.put("k:0")
+        yield topic, sink
+
+
+async def outlive_the_transaction(kafka: Broker, proxy: FaultProxy, topic: str) -> None:
+    """Let the broker know a younger epoch, as it does itself of a transaction too old, at most once in ten seconds."""
+    await asyncio.sleep(TRANSACTION_SECONDS)
+    async with kafka.sink(topic, transactional_id=topic, policy=POLICY):
+        pass
+    await proxy.accept()
+
+
+async def committed(kafka: Broker, topic: str) -> list[bytes | None]:
+    return [record.value for record in await kafka.holds(topic, committed_only=True)]
 
 
 async def test_a_batch_over_partitions_and_topics_is_committed_and_each_receipt_is_true(kafka: Broker) -> None:
@@ -66,10 +97,7 @@ async def test_a_limit_that_was_lowered_meanwhile_blames_no_record(kafka: Broker
 
 @pytest.mark.parametrize("lost", ["request", "answer"])
 async def test_a_commit_without_an_answer_is_asked_for_again(kafka: Broker, proxy: FaultProxy, lost: str) -> None:
-    topic = await kafka.topic()
-    way = f"{proxy.host}:{proxy.port}"
-    async with kafka.sink(topic, at=way, transactional_id=topic, policy=POLICY) as sink:
-        await sink.put("k:0")
+    async with sink_through(kafka, proxy) as (topic, sink):
         # EndTxn (key 26), version 0.
         broken = proxy.up if lost == "request" else proxy.down
         proxy.up.when(b"\x00\x1a\x00\x00", lambda: broken.cut_after(0))
@@ -124,17 +152,13 @@ async def test_a_second_sink_with_the_same_id_shuts_out_the_first_for_good(kafka
         assert isinstance(outcome, DeliveryRejected)
         assert outcome.outcome is Outcome.NOT_WRITTEN
         assert "give each sink an id of its own" in str(outcome.__cause__)
-    held = await kafka.holds(topic, committed_only=True)
-    assert [record.value for record in held] == [b"k:0", b"k:1", b"k:2"]
+    assert await committed(kafka, topic) == [b"k:0", b"k:1", b"k:2"]
 
 
 async def test_a_sink_that_was_shut_out_while_it_had_no_connection_does_not_take_the_id_back(
     kafka: Broker, proxy: FaultProxy
 ) -> None:
-    topic = await kafka.topic()
-    way = f"{proxy.host}:{proxy.port}"
-    async with kafka.sink(topic, at=way, transactional_id=topic, policy=POLICY) as first:
-        await first.put("k:0")
+    async with sink_through(kafka, proxy) as (topic, first):
         # Its transaction is open and it knows no way to the brokers, when the second one comes.
         proxy.up.when(b"k:lost", lambda: (proxy.refuse(), proxy.reset()))
         lost = await first.submit("k:lost")
@@ -144,50 +168,32 @@ async def test_a_sink_that_was_shut_out_while_it_had_no_connection_does_not_take
             with pytest.raises(DeliveryRejected):
                 await lost
             await second.put("k:2")
-    held = await kafka.holds(topic, committed_only=True)
-    assert [record.value for record in held] == [b"k:0", b"k:1", b"k:2"]
+    assert await committed(kafka, topic) == [b"k:0", b"k:1", b"k:2"]
 
 
 async def test_a_transaction_that_the_brokers_ended_because_it_was_too_old_is_begun_anew(
     kafka: Broker, proxy: FaultProxy
 ) -> None:
-    topic = await kafka.topic()
-    way = f"{proxy.host}:{proxy.port}"
-    policy = Policy(attempt_timeout=0.5, delivery_timeout=30.0, backoff=Backoff(base=0.2, cap=0.2))
-    async with kafka.sink(topic, at=way, transactional_id=topic, transaction_timeout=1.0, policy=policy) as sink:
-        await sink.put("k:0")
+    async with sink_through(kafka, proxy, PATIENT, transaction_timeout=TRANSACTION_SECONDS) as (topic, sink):
         proxy.up.when(b"k:1", lambda: (proxy.refuse(), proxy.reset()))
         delivery = await sink.submit("k:1")
-        await asyncio.sleep(1.0)
-        # As the broker does itself, at most once in ten seconds: it knows a younger epoch then.
-        async with kafka.sink(topic, transactional_id=topic, policy=POLICY):
-            pass
-        await proxy.accept()
+        await outlive_the_transaction(kafka, proxy, topic)
         assert (await delivery).attempts > 1
-    held = await kafka.holds(topic, committed_only=True)
-    assert [record.value for record in held] == [b"k:0", b"k:1"]
+    assert await committed(kafka, topic) == [b"k:0", b"k:1"]
 
 
 async def test_a_commit_in_doubt_that_nobody_can_clear_up_is_unknown_and_not_written_again(
     kafka: Broker, proxy: FaultProxy
 ) -> None:
-    topic = await kafka.topic()
-    way = f"{proxy.host}:{proxy.port}"
-    policy = Policy(attempt_timeout=0.5, delivery_timeout=30.0, backoff=Backoff(base=0.2, cap=0.2))
-    async with kafka.sink(topic, at=way, transactional_id=topic, transaction_timeout=1.0, policy=policy) as sink:
-        await sink.put("k:0")
+    async with sink_through(kafka, proxy, PATIENT, transaction_timeout=TRANSACTION_SECONDS) as (topic, sink):
         proxy.up.when(b"\x00\x1a\x00\x00", lambda: (proxy.down.cut_after(0), proxy.refuse()))
         delivery = await sink.submit("k:1")
-        await asyncio.sleep(1.0)
-        async with kafka.sink(topic, transactional_id=topic, policy=POLICY):
-            pass
-        await proxy.accept()
+        await outlive_the_transaction(kafka, proxy, topic)
         with pytest.raises(DeliveryError) as caught:
             await delivery
         await sink.put("k:2")
     assert caught.value.outcome is Outcome.UNKNOWN
-    held = await kafka.holds(topic, committed_only=True)
-    assert [record.value for record in held] == [b"k:0", b"k:1", b"k:2"]
+    assert await committed(kafka, topic) == [b"k:0", b"k:1", b"k:2"]
 
 
 async def test_a_failed_transaction_does_not_keep_readers_waiting(kafka: Broker, proxy: FaultProxy) -> None:
@@ -200,9 +206,9 @@ async def test_a_failed_transaction_does_not_keep_readers_waiting(kafka: Broker,
         unanswered = await sink.put_many(["unanswered"])
         async with kafka.sink(topic) as other:
             await other.put("beside")
-        held = await kafka.holds(topic, committed_only=True)
+        held = await committed(kafka, topic)
     assert [each.outcome for each in (*refused, *unanswered)] == [Outcome.NOT_WRITTEN] * 2
-    assert [record.value for record in held] == [b"beside"]
+    assert held == [b"beside"]
 
 
 async def test_close_aborts_what_it_gives_up(kafka: Broker, proxy: FaultProxy) -> None:
@@ -218,17 +224,14 @@ async def test_close_aborts_what_it_gives_up(kafka: Broker, proxy: FaultProxy) -
         await delivery
     async with kafka.sink(topic) as other:
         await other.put("beside")
-    assert [record.value for record in await kafka.holds(topic, committed_only=True)] == [b"beside"]
+    assert await committed(kafka, topic) == [b"beside"]
 
 
 async def test_what_was_not_committed_in_time_is_not_written(kafka: Broker, proxy: FaultProxy) -> None:
-    topic = await kafka.topic()
-    policy = Policy(attempt_timeout=0.3, delivery_timeout=0.8)
-    async with kafka.sink(topic, at=f"{proxy.host}:{proxy.port}", transactional_id=topic, policy=policy) as sink:
-        await sink.put("k:0")
+    async with sink_through(kafka, proxy, Policy(attempt_timeout=0.3, delivery_timeout=0.8)) as (topic, sink):
         proxy.refuse()
         proxy.reset()
         outcome = (await sink.put_many(["k:1"]))[0]
     assert isinstance(outcome, DeliveryError)
     assert outcome.outcome is Outcome.NOT_WRITTEN
-    assert [record.value for record in await kafka.holds(topic, committed_only=True)] == [b"k:0"]
+    assert await committed(kafka, topic) == [b"k:0"]
