@@ -170,10 +170,10 @@ class KafkaSettings(PolicySettings, env_prefix="SINKWELL_KAFKA_"):
 
     def options(self, token: Callable[[], Awaitable[str] | str] | None = None) -> dict[str, Any]:
         """Give the constructor's arguments, but for the policy."""
-        names = ("bootstrap_servers", "topic", "topics", "idempotent", "compression")
-        names += ("transactional_id", "transaction_timeout", "tls")
+        places = ("bootstrap_servers", "topic", "topics")
+        ways = ("idempotent", "compression", "transactional_id", "transaction_timeout", "tls")
         translated = {"acks": "all" if self.acks == "all" else 1, "sasl": self.sasl(token)}
-        return translated | {name: getattr(self, name) for name in names}
+        return translated | {name: getattr(self, name) for name in (*places, *ways)}
 
     def sasl(self, token: Callable[[], Awaitable[str] | str] | None = None) -> SaslPassword | SaslToken | None:
         """Give who we are.
