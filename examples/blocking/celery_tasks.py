@@ -1,7 +1,7 @@
 """Events of Celery tasks, in PostgreSQL, from the processes of a prefork pool.
 
-Serve it with `SINKWELL_POSTGRES_DSN=postgres://... REDIS_URL=redis://... celery -A examples.blocking.celery_tasks worker`.
-Run it: `python -m examples.blocking.celery_tasks`: a worker, two forked processes, and a database that hangs at the end.
+Serve it with `celery -A examples.blocking.celery_tasks worker`; SINKWELL_POSTGRES_DSN and REDIS_URL say where.
+Run it: `python -m examples.blocking.celery_tasks`: a worker, two processes, and a database that hangs at the end.
 """
 
 import os

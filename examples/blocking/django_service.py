@@ -1,8 +1,8 @@
 """Events of a Django service, in PostgreSQL: requests of all threads of a process share batches.
 
-Serve it with `SINKWELL_POSTGRES_DSN=postgres://... gunicorn -c examples/blocking/gunicorn_conf.py
-examples.blocking.django_service:app`.
-Run it: `python -m examples.blocking.django_service`: gunicorn, two forked workers, and a database that hangs at the end.
+Serve it with `gunicorn -c examples/blocking/gunicorn_conf.py examples.blocking.django_service:app`, and the database's
+place in SINKWELL_POSTGRES_DSN.
+Run it: `python -m examples.blocking.django_service`: gunicorn, two workers, and a database that hangs at the end.
 """
 
 import secrets
