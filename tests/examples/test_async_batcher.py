@@ -51,7 +51,7 @@ def test_a_grpc_service_calls_its_model_with_lists() -> None:
 
 def test_the_service_answers_every_request_of_a_short_load_test() -> None:
     with service() as served:
-        loads = [load(served, endpoint, 50, 2) for endpoint in ("/optimized_predict", "/async_batcher")]
+        loads = [load(served, endpoint, 50, 4) for endpoint in ("/optimized_predict", "/async_batcher")]
     assert [seen.failed for seen in loads] == [0, 0]
     assert all(seen.succeeded >= 50 for seen in loads)
 
