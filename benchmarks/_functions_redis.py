@@ -1,7 +1,6 @@
 """The test that model-micro-batching-api published, again: images posted at once, one or two model workers and Redis.
 
-0.5 s to decode an image, 0.5 s an inference of up to five; a sleep stands for both, as in theirs. Run it alone:
-`python benchmarks/_functions_redis.py`, a minute and a half.
+0.5 s to decode an image, 0.5 s an inference of up to five; a sleep stands for both, as in theirs.
 """
 
 from __future__ import annotations
@@ -11,9 +10,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _report import FLOOR, OURS, PEER, Report, is_quick, median
+from _report import FLOOR, OURS, PEER, median
 
 if TYPE_CHECKING:
+    from _report import Report
     from matplotlib.axes import Axes
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a script's own folder is what Python looks into
@@ -23,6 +23,7 @@ from tests.servers import RedisServer
 DECODE, INFERENCE, BATCH_SIZE = 0.5, 0.5, 5
 TIMES = {"DECODE_SECONDS": str(DECODE), "INFERENCE_SECONDS": str(INFERENCE), "BATCH_SIZE": str(BATCH_SIZE)}
 IMAGES = (1, 10, 50, 100, 200)
+ROUNDS = 3
 # Seconds, by the number of batchers, as published.
 THEIRS = {1: (1.07, 2.26, 7.49, 12.72, 25.1), 2: (1.07, 1.67, 4.05, 7.18, 13.0)}
 MOST_ABOVE_LIMIT = 3.0  # percent
@@ -32,16 +33,16 @@ def add_to(report: Report) -> None:
     """Measure and add the table, the targets and the plots."""
     counts = IMAGES[:3] if report.is_quick else IMAGES
     with RedisServer.start() as redis:
-        ours = {models: _measure(redis.url, models, counts) for models in THEIRS}
+        ours = {models: _measure(redis.url, models, counts, 1 if report.is_quick else ROUNDS) for models in THEIRS}
         left = left_in_redis(redis.url)
     _tell(report, ours, left)
 
 
-def _measure(redis_url: str, models: int, counts: tuple[int, ...]) -> list[float]:
-    """Seconds from the first request to the last answer; up to 50 images the median of three runs."""
+def _measure(redis_url: str, models: int, counts: tuple[int, ...], rounds: int) -> list[float]:
+    """Seconds from the first request to the last answer; the median of the rounds."""
     with model_workers(redis_url, models, **TIMES), api_worker(redis_url, **TIMES) as url:
         _post(url, 32)  # starts the threads and the connections
-        return [median(_post(url, count) for _ in range(3 if count <= 50 else 1)) for count in counts]
+        return [median(_post(url, count) for _ in range(rounds)) for count in counts]
 
 
 def _post(url: str, images: int) -> float:
@@ -99,9 +100,3 @@ def _tell(report: Report, ours: dict[int, list[float]], left: dict[str, int]) ->
         ax.legend(frameon=False, fontsize=8)
 
     report.plot(draw)
-
-
-if __name__ == "__main__":
-    alone = Report("redis_microbatch", "Micro-batching across processes over Redis", is_quick(__doc__))
-    add_to(alone)
-    alone.finish()

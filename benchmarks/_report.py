@@ -78,6 +78,9 @@ class Report:
     _lines: list[str] = field(default_factory=list[str])
     _targets: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
     _plots: list[Callable[[Axes], None]] = field(default_factory=list["Callable[[Axes], None]"])
+    _pictures: dict[str, list[Callable[[Axes], None]]] = field(
+        default_factory=dict[str, "list[Callable[[Axes], None]]"]
+    )
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *notes: str) -> None:
         self._lines += ["", title, *_aligned([columns, *rows]), *notes]
@@ -91,6 +94,11 @@ class Report:
     def plot(self, draw: Callable[[Axes], None]) -> None:
         self._plots.append(draw)
 
+    def picture(self, name: str) -> None:
+        """Have the plots since the last picture drawn by themselves too: a page shows what is of its own."""
+        start = sum(len(plots) for plots in self._pictures.values())
+        self._pictures[name] = self._plots[start:]
+
     def finish(self) -> None:
         """Print the report; unless it is a quick one, write it and its plots too."""
         heading = [self.title, _machine()]
@@ -102,18 +110,20 @@ class Report:
             return
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{self.name}.txt").write_text(text)
-        self._draw(RESULTS / f"{self.name}.png")
+        for name, plots in {self.name: self._plots, **self._pictures}.items():
+            self._draw(RESULTS / f"{name}.png", plots)
         print(f"Written to benchmarks/results/{self.name}.txt and .png")
 
     def _judge(self, what: str, figure: str, target: str, *, is_reached: bool) -> None:
         self._targets.append((what, figure, target, "reached" if is_reached else "NOT REACHED"))
 
-    def _draw(self, path: Path) -> None:
-        figure, axes = plt.subplots(1, len(self._plots), figsize=(5.2 * len(self._plots), 4), layout="constrained")
-        for draw, ax in zip(self._plots, axes if len(self._plots) > 1 else [axes], strict=True):
+    def _draw(self, path: Path, plots: Sequence[Callable[[Axes], None]]) -> None:
+        figure, axes = plt.subplots(1, len(plots), figsize=(5.2 * len(plots), 4), layout="constrained")
+        for draw, ax in zip(plots, axes if len(plots) > 1 else [axes], strict=True):
             draw(ax)
             ax.spines[["top", "right"]].set_visible(False)
-        figure.suptitle(self.title)
+        if plots is self._plots:
+            figure.suptitle(self.title)
         # Without its own metadata: the file changes only when the picture does.
         figure.savefig(path, dpi=110, metadata={"Software": None})
         plt.close(figure)

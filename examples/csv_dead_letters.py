@@ -9,7 +9,6 @@ it starts a PostgreSQL of its own from this repository's test servers.
 import asyncio
 import csv
 import json
-import os
 import tempfile
 from collections import deque
 from collections.abc import Iterator
@@ -20,8 +19,10 @@ from typing import Any
 
 import asyncpg
 
+from examples._servers import address_of
 from sinkwell.core import DeliveryError, SinkwellError
 from sinkwell.sinks.postgres import PostgresSink
+from tests.servers import PostgresServer
 
 TABLE = """
 DROP TABLE IF EXISTS product;
@@ -96,17 +97,6 @@ async def main(dsn: str) -> None:
     await connection.close()
 
 
-def run() -> None:
-    """Use the server that the environment names, or one of our own."""
-    dsn = os.environ.get("SINKWELL_POSTGRES_DSN")
-    if dsn:
-        asyncio.run(main(dsn))
-        return
-    from tests.servers.postgres import PostgresServer
-
-    with PostgresServer.start() as server:
-        asyncio.run(main(server.dsn))
-
-
 if __name__ == "__main__":
-    run()
+    with address_of(PostgresServer, "SINKWELL_POSTGRES_DSN") as address:
+        asyncio.run(main(address))

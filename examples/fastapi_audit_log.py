@@ -5,7 +5,6 @@ it starts a PostgreSQL of its own from this repository's test servers.
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -15,8 +14,10 @@ import asyncpg
 import httpx
 from fastapi import FastAPI, HTTPException, Request
 
+from examples._servers import address_of
 from sinkwell.core import DeliveryError, Outcome
 from sinkwell.sinks.postgres import Ledger, PostgresSink
+from tests.servers import PostgresServer
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS audit_log (id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -69,17 +70,6 @@ async def main(dsn: str) -> None:
     print(answers[-1].status_code)
 
 
-def run() -> None:
-    """Use the server that the environment names, or one of our own."""
-    dsn = os.environ.get("SINKWELL_POSTGRES_DSN")
-    if dsn:
-        asyncio.run(main(dsn))
-        return
-    from tests.servers.postgres import PostgresServer
-
-    with PostgresServer.start() as server:
-        asyncio.run(main(server.dsn))
-
-
 if __name__ == "__main__":
-    run()
+    with address_of(PostgresServer, "SINKWELL_POSTGRES_DSN") as address:
+        asyncio.run(main(address))

@@ -6,14 +6,15 @@ servers that SINKWELL_RABBITMQ_URL and SINKWELL_POSTGRES_DSN name; without, it s
 
 import asyncio
 import json
-import os
 
 import aio_pika
 import asyncpg
 
+from examples._servers import address_of
 from sinkwell.core import DeliveryError, InvalidRecord, Outcome, Policy
 from sinkwell.sinks.postgres import PostgresSink
 from sinkwell.sinks.rabbitmq import RabbitMQSink
+from tests.servers import PostgresServer, RabbitMQServer
 
 QUEUE, TABLE = "example.orders", "example_orders"
 # As many may be on their way at once: the broker sends no more until some are acknowledged.
@@ -72,17 +73,9 @@ async def main(broker: str, dsn: str) -> None:
     print(f"{published} published, {rows} rows, {left.message_count} left in the queue, {requests} requests")
 
 
-def run() -> None:
-    """Use the servers that the environment names, or our own."""
-    broker, dsn = os.environ.get("SINKWELL_RABBITMQ_URL"), os.environ.get("SINKWELL_POSTGRES_DSN")
-    if broker and dsn:
-        asyncio.run(main(broker, dsn))
-        return
-    from tests.servers import PostgresServer, RabbitMQServer
-
-    with RabbitMQServer.start() as rabbitmq, PostgresServer.start() as postgres:
-        asyncio.run(main(rabbitmq.url, postgres.dsn))
-
-
 if __name__ == "__main__":
-    run()
+    with (
+        address_of(RabbitMQServer, "SINKWELL_RABBITMQ_URL") as rabbitmq,
+        address_of(PostgresServer, "SINKWELL_POSTGRES_DSN") as postgres,
+    ):
+        asyncio.run(main(rabbitmq, postgres))

@@ -5,13 +5,14 @@ it starts a PostgreSQL of its own from this repository's test servers.
 """
 
 import asyncio
-import os
 from collections.abc import Iterator
 
 import asyncpg
 
+from examples._servers import address_of
 from sinkwell.core import SinkwellError
 from sinkwell.sinks.postgres import PostgresSink
+from tests.servers import PostgresServer
 
 
 def readings() -> Iterator[tuple[int, str, float | None]]:
@@ -40,17 +41,6 @@ async def main(dsn: str) -> None:
     assert len(failures) == 2
 
 
-def run() -> None:
-    """Use the server that the environment names, or one of our own."""
-    dsn = os.environ.get("SINKWELL_POSTGRES_DSN")
-    if dsn:
-        asyncio.run(main(dsn))
-        return
-    from tests.servers.postgres import PostgresServer
-
-    with PostgresServer.start() as server:
-        asyncio.run(main(server.dsn))
-
-
 if __name__ == "__main__":
-    run()
+    with address_of(PostgresServer, "SINKWELL_POSTGRES_DSN") as address:
+        asyncio.run(main(address))

@@ -5,6 +5,7 @@ Run it: `/optimized_predict` under 100 requests a second, for a few seconds.
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -23,7 +24,12 @@ SERVER = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-l
 
 @dataclass(frozen=True)
 class Load:
-    """What locust saw: answers that were right and in time, and those that were not; and what they cost the service."""
+    """What the load saw: answers that were right and in time, and those that were not; and what they cost.
+
+    Attributes:
+        cpu_ms: milliseconds of the processor that a request cost the service.
+        generator_cores: how many processors the load itself kept busy; at 1.0 it is what is measured.
+    """
 
     asked_rate: int
     succeeded: int
@@ -31,6 +37,7 @@ class Load:
     rate: float
     times_ms: dict[int, int]
     cpu_ms: float = float("nan")
+    generator_cores: float = float("nan")
 
     def percentile(self, percent: float) -> float:
         """Milliseconds within which so many requests were answered, the failed ones included as locust counts them."""
@@ -87,7 +94,7 @@ def load(served: Service, endpoint: str, rate: int, seconds: int) -> Load:
     words += ["--host", served.url, "-u", str(rate), "-r", str(max(1, rate // 2)), "-t", f"{seconds + 2}s"]
     words += ["--reset-stats"] if seconds >= 5 else []
     words += ["--json", "--only-summary", "--skip-log", "--exit-code-on-error", "0"]
-    before = served.cpu_seconds()
+    before, generator_before = served.cpu_seconds(), _cpu_of_children()
     done = subprocess.run(
         words, cwd=ROOT, env=os.environ | {"ENDPOINT": endpoint}, capture_output=True, text=True, check=False
     )
@@ -99,7 +106,14 @@ def load(served: Service, endpoint: str, rate: int, seconds: int) -> Load:
     # All that was asked, the two seconds before the figures count included.
     asked = count * (seconds + 1) / seconds if seconds >= 5 else count
     cpu_ms = (served.cpu_seconds() - before) * 1e3 / asked
-    return Load(rate, count - failed, failed, (count - failed) / elapsed, times, cpu_ms)
+    generator_cores = (_cpu_of_children() - generator_before) / (seconds + 2)
+    return Load(rate, count - failed, failed, (count - failed) / elapsed, times, cpu_ms, generator_cores)
+
+
+def _cpu_of_children() -> float:
+    """Seconds of processor time of the processes that have ended: the load generators."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

@@ -5,24 +5,21 @@ Run it: `uvicorn examples.redis_microbatch.api:app`; `--workers 4` if one is too
 
 from __future__ import annotations
 
-import asyncio
 import time
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, HTTPException, Request, Response
 
 from examples.redis_microbatch.client import Expired, ModelClient, ModelFailed
+from examples.redis_microbatch.decoding import Decoders
 from examples.redis_microbatch.wire import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 SETTINGS = Settings()
-# Enough to stay ahead of the models: in the time of one inference each takes a batch.
-decoders = ThreadPoolExecutor(32, thread_name_prefix="decode")
 
 
 @asynccontextmanager
@@ -41,11 +38,14 @@ def decode(data: bytes) -> bytes:
     return zlib.decompress(data)
 
 
+decoders = Decoders(decode, 32, SETTINGS.linger)
+
+
 async def predict(request: Request) -> Response:
     """Label the image that is posted."""
     try:
-        image = await asyncio.get_running_loop().run_in_executor(decoders, decode, await request.body())
-        return Response(await request.app.state.model.ask(image), media_type="text/plain")
+        image, following = await decoders.decode(await request.body())
+        return Response(await request.app.state.model.ask(image, following=following), media_type="text/plain")
     except zlib.error:
         raise HTTPException(400, "this is no image") from None
     except ModelFailed as error:

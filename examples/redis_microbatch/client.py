@@ -115,8 +115,13 @@ class ModelClient:
         await self._redis.aclose()
         await self._blocking_redis.aclose()
 
-    async def ask(self, image: bytes, timeout: float | None = None) -> str:
+    async def ask(self, image: bytes, timeout: float | None = None, *, following: int = 0) -> str:
         """Return what a model says of the image. Cancelled: the request is taken out of the stream.
+
+        Args:
+            image: the input of the model.
+            timeout: seconds; without, the setting.
+            following: how many more are about to be asked: a batch that is not full waits a moment for them.
 
         Raises:
             Expired: there was no answer within `timeout` seconds.
@@ -131,7 +136,7 @@ class ModelClient:
         try:
             async with asyncio.timeout(timeout):
                 left_ms = int((ends - time.monotonic()) * 1_000)
-                delivery = await self._sink.submit(Request(number, self._answers, left_ms, image))
+                delivery = await self._sink.submit(Request(number, self._answers, left_ms, image, following))
                 await asyncio.shield(delivery)
                 return await caller
         except Expired:

@@ -29,6 +29,16 @@ for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
 end
 """
 
+# How many the newest request says will follow it; without its image, which may be large.
+FOLLOWING = """
+for _, entry in ipairs(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)) do
+  for i = 1, #entry[2], 2 do
+    if entry[2][i] == 'following' then return tonumber(entry[2][i + 1]) end
+  end
+end
+return 0
+"""
+
 
 @dataclass(frozen=True)
 class Taken:
@@ -73,7 +83,7 @@ class RequestQueue:
         """Take a batch; nothing if nothing came for a while.
 
         A full one at once. Otherwise it waits for company, because a model that has started can't be joined: for
-        `quiet`, and as long as more come, up to `linger`.
+        `quiet`, and as long as more come or are known to follow, up to `linger`.
         """
         size = self._settings.batch_size
         now_ms, taken = await self._claim(size)
@@ -83,8 +93,8 @@ class RequestQueue:
         while taken and len(taken) < size and time.monotonic() < ends:
             # Waited for here: to Redis, which looks for ended BLOCKs ten times a second, 10 ms are up to 100.
             await asyncio.sleep(self._settings.quiet)
-            more = await self._read(size - len(taken))
-            if not more:
+            more, following = await self._read_more(size - len(taken))
+            if not more and not following:
                 break
             taken += more
         return [one.unless_expired(now_ms) for one in taken]
@@ -127,7 +137,15 @@ class RequestQueue:
         """Read requests that no worker has had yet; with `longest`, wait for them in Redis."""
         block_ms = longest and max(1, round(longest * 1_000))
         replies: Any = await self._redis.xreadgroup(GROUP, self._worker, {REQUESTS: ">"}, count=count, block=block_ms)
-        return [Taken(entry_id, Request.of(fields)) for entry_id, fields in entries_of(replies)]
+        return _taken(replies)
+
+    async def _read_more(self, count: int) -> tuple[list[Taken], int]:
+        """Read what has come since; and how many will follow, as the newest request says, whoever took it."""
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.xreadgroup(GROUP, self._worker, {REQUESTS: ">"}, count=count)
+        pipeline.eval(FOLLOWING, 1, REQUESTS)
+        replies, following = await pipeline.execute()
+        return _taken(replies), following
 
     async def _claim(self, count: int) -> tuple[int, list[Taken]]:
         """Take over what is with workers of which nothing was heard for `claim_after`; and ask Redis for the time."""
@@ -147,6 +165,10 @@ class RequestQueue:
         most = self._settings.most_deliveries
         died = ("failed", f"{most} workers died while they had this request")
         return Taken(entry_id, Request.of(fields), died if deliveries > most else None)
+
+
+def _taken(replies: list[Any]) -> list[Taken]:
+    return [Taken(entry_id, Request.of(fields)) for entry_id, fields in entries_of(replies)]
 
 
 def _ms(redis_time: tuple[int, int]) -> int:

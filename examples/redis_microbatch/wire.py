@@ -37,8 +37,8 @@ class Settings:
     batch_size: int = int(os.environ.get("BATCH_SIZE", "5"))
     decode: float = float(os.environ.get("DECODE_SECONDS", "0.5"))  # a sleep stands for it
     inference: float = float(os.environ.get("INFERENCE_SECONDS", "0.5"))  # likewise
-    quiet: float = float(os.environ.get("QUIET_SECONDS", "0.01"))  # an idle model waits for company so long
-    linger: float = float(os.environ.get("LINGER_SECONDS", "0.03"))  # and, while more come, so long at most
+    quiet: float = float(os.environ.get("QUIET_SECONDS", "0.005"))  # an idle model waits for company so long
+    linger: float = float(os.environ.get("LINGER_SECONDS", "0.1"))  # and for what is known to follow, so long at most
     timeout: float = float(os.environ.get("REQUEST_TIMEOUT_SECONDS", "60"))
     claim_after: float = float(os.environ.get("CLAIM_AFTER_SECONDS", "1"))  # without a heartbeat
     most_deliveries: int = 3  # a request that its workers die of is not tried for ever
@@ -54,21 +54,30 @@ class Request:
         answers: the stream on which it waits for the answer.
         expires_ms: milliseconds after the entry's id, which is Redis's own clock: no two machines have to agree.
         image: the input of the model.
+        following: how many more the API worker is about to put in the stream.
     """
 
     number: int
     answers: str
     expires_ms: int
     image: bytes
+    following: int = 0
 
     def fields(self) -> dict[str | bytes, str | bytes | int]:
         """Make the entry's fields."""
-        return {"number": self.number, "answers": self.answers, "expires_ms": self.expires_ms, "image": self.image}
+        return {
+            "number": self.number,
+            "answers": self.answers,
+            "expires_ms": self.expires_ms,
+            "image": self.image,
+            "following": self.following,
+        }
 
     @classmethod
     def of(cls, fields: dict[bytes, bytes]) -> Request:
         """Read the entry's fields."""
-        return cls(int(fields[b"number"]), fields[b"answers"].decode(), int(fields[b"expires_ms"]), fields[b"image"])
+        number, expires_ms, following = (int(fields[name]) for name in (b"number", b"expires_ms", b"following"))
+        return cls(number, fields[b"answers"].decode(), expires_ms, fields[b"image"], following)
 
 
 def entries_of(replies: list[Any]) -> list[tuple[bytes, dict[bytes, bytes]]]:

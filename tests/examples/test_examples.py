@@ -1,34 +1,16 @@
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from tests.examples.running import ROOT, examples_in, run_by, run_example
+
 if TYPE_CHECKING:
     from tests.servers.kafka import KafkaServer
     from tests.servers.postgres import PostgresServer
     from tests.servers.rabbitmq import RabbitMQServer
-
-ROOT = Path(__file__).parents[2]
-
-
-def run_example(name: str, **environment: str) -> str:
-    finished = subprocess.run(
-        [sys.executable, ROOT / "examples" / f"{name}.py"],
-        env=os.environ | environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
 
 
 def test_the_orders_service_delivers_every_order_through_a_failing_sqs() -> None:
@@ -86,9 +68,7 @@ def test_the_worker_moves_a_rabbitmq_queue_into_postgres_and_acknowledges_what_h
 
 
 def test_every_example_is_run_by_a_test_here() -> None:
-    tested = set(re.findall(r'run_example\("(\w+)"', Path(__file__).read_text()))
-
-    assert {file.stem for file in (ROOT / "examples").glob("*.py")} == tested
+    assert examples_in("") == run_by(__file__)
 
 
 @pytest.mark.parametrize("page", ["README.md", "DESIGN.md", "docs/batched.md"])

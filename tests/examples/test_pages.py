@@ -10,7 +10,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     page.relative_to(ROOT).as_posix()
-    for folder in (".", "docs", "docs/sinks", "examples", "examples/async_batcher", "examples/ranking")
+    for folder in (
+        ".",
+        "docs",
+        "docs/sinks",
+        "examples",
+        "examples/async_batcher",
+        "examples/ranking",
+        "examples/redis_microbatch",
+    )
     for page in (ROOT / folder).glob("*.md")
 )
 ROOTS = (ROOT, ROOT / "tests")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 import time
 import zlib
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import pytest
 from redis import Redis
 
 from examples.redis_microbatch.client import Expired, ModelClient, ModelFailed
+from examples.redis_microbatch.decoding import Decoders
 from examples.redis_microbatch.load import api_worker, left_in_redis, limit, model_workers, post
 from examples.redis_microbatch.wire import GROUP, REQUESTS, Request, Settings, entries_of
 
@@ -195,3 +197,30 @@ async def test_several_api_workers_share_the_models_and_each_hears_its_own_answe
             asked = [model.ask(image) for image in images(20) for model in (one, other)]
             assert await asyncio.gather(*asked) == [label for label in labels(20) for _ in range(2)]
     assert left_in_redis(redis_server.url) == NOTHING_LEFT
+
+
+async def test_a_batch_waits_for_what_is_known_to_follow_and_no_longer(redis_server: RedisServer, redis: Redis) -> None:
+    with model_workers(redis_server.url, 1, **SLOW, LINGER_SECONDS="20"):
+        redis.xadd(REQUESTS, Request(1, TEST_ANSWERS, 60_000, b"cat", following=1).fields())
+        await until(lambda: redis.xpending(REQUESTS, GROUP)["pending"] == 1)
+        redis.xadd(REQUESTS, Request(2, TEST_ANSWERS, 60_000, b"dog").fields())
+        await until(lambda: redis.xlen(TEST_ANSWERS) == 2)
+    first, second = (int(entry_id.partition(b"-")[0]) for entry_id, _ in entries_of(redis.xread({TEST_ANSWERS: "0"})))
+    assert second - first < 400  # milliseconds: less than two inferences would be apart
+
+
+async def test_what_is_being_decoded_follows_and_what_waits_for_a_thread_does_not() -> None:
+    ends = {data: threading.Event() for data in (b"a", b"b", b"c")}
+
+    def decode(data: bytes) -> bytes:
+        ends[data].wait()
+        return data
+
+    decoders = Decoders(decode, threads=2, window=1.0)
+    decoding = [asyncio.ensure_future(decoders.decode(data)) for data in ends]
+    followed = []
+    for end, task in zip(ends.values(), decoding, strict=True):
+        await asyncio.sleep(0)
+        end.set()
+        followed.append(await task)
+    assert followed == [(b"a", 1), (b"b", 1), (b"c", 0)]
