@@ -116,6 +116,7 @@ class RabbitMQSink(Sink[object, RabbitMQReceipt]):
             limits=limits,
             timeout=policy.attempt_timeout,
             repeats=policy.on_unknown != "fail",
+            longest_wait=policy.backoff.cap,
         )
         super().__init__(destination, policy, dead_letter=dead_letter, observer=observer)
 
