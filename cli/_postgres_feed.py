@@ -116,7 +116,9 @@ def _same(value: Any) -> Any:
 
 def _columns_of(setup: Setup) -> tuple[str, ...]:
     if isinstance(setup.reader, CsvReader):
-        return tuple(setup.reader.header or [])
+        if not setup.reader.header:
+            raise ConfigError("the CSV is empty: its first line must name the columns")
+        return tuple(setup.reader.header)
     if isinstance(setup.reader, ArrowReader):
         return tuple(setup.reader.header)
     if is_object(setup.first) and setup.first:
