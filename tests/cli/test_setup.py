@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sinkwell.sinks.testing import AwsEndpoint
     from tests.cli.conftest import Command, Query
 
@@ -28,7 +30,7 @@ WRONG = [
     (("t.csv", "--sink", "kafka", "--topic", "t"), "--bootstrap-servers (or SINKWELL_KAFKA_BOOTSTRAP_SERVERS) is not"),
     (
         ("t.csv", "--sink", "kafka", "--topic", "t", "--bootstrap-servers", "127.0.0.1:9"),
-        "no connection to 127.0.0.1:9",
+        "Connect call failed ('127.0.0.1', 9): check host and port, and that a broker runs there",
     ),
     (("t.csv", *TABLE), "--dsn (or SINKWELL_POSTGRES_DSN) is not set"),
     (("t.csv", *QUEUE, "--table", "t", "--dsn", "x"), "--dsn, --table is for --sink postgres, and not for sqs"),
@@ -134,3 +136,11 @@ def test_a_sink_whose_client_is_missing_says_what_to_install() -> None:
     assert done.returncode == 2
     assert 'pip install "sinkwell[postgres]"' in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_its_extra_a_parquet_file_is_told_what_to_install(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['pyarrow'] = None; from sinkwell.cli.main import app; app()"
+    words = [sys.executable, "-c", code, "pipe", "t.parquet", *TABLE, "--dsn", "postgresql://h/d"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == 'sinkwell: reading Parquet and Arrow needs pyarrow: run  pip install "sinkwell[parquet]"\n'

@@ -24,13 +24,6 @@ SOON = Policy(attempt_timeout=0.3, delivery_timeout=5.0, on_unknown="fail", back
 
 
 @pytest.fixture
-async def fake() -> AsyncIterator[FakeBroker]:
-    fake = await FakeBroker().start()
-    yield fake
-    await fake.stop()
-
-
-@pytest.fixture
 async def sink(fake: FakeBroker, make_sink: Any) -> AsyncIterator[Any]:
     """A sink whose exchange is known already: its next batch goes in one window, with tags from 2."""
     async with make_sink(fake.url, "", "q", policy=ONCE) as sink:
