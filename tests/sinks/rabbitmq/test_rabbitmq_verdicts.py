@@ -53,6 +53,11 @@ def told(outcomes: list[Any]) -> list[Any]:
     return [outcome.outcome if isinstance(outcome, DeliveryError) else outcome.attempts for outcome in outcomes]
 
 
+async def until_blocked(sink: Any) -> None:
+    while not sink._destination.link.is_blocked:  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.005)
+
+
 NO, MAYBE = Outcome.NOT_WRITTEN, Outcome.UNKNOWN
 
 
@@ -310,7 +315,7 @@ async def test_a_blocked_connection_gets_nothing_until_it_is_unblocked_and_that_
     policy = Policy(attempt_timeout=10.0, delivery_timeout=30.0, max_attempts=1, backoff=QUICK)
     async with make_sink(fake.url, "", "q", policy=policy) as sink:
         fake.talks[0].send(Connection.Blocked("low on memory"))
-        await asyncio.sleep(0.05)
+        await until_blocked(sink)
         outcomes = asyncio.create_task(sink.put_many(FIVE))
         await asyncio.sleep(0.3)
         assert sink.stats().retries > len(FIVE)
@@ -324,7 +329,7 @@ async def test_a_blocked_broker_is_looked_at_ever_less_often(fake: FakeBroker, m
     policy = Policy(attempt_timeout=10.0, delivery_timeout=30.0, backoff=Backoff(base=0.01, cap=30.0))
     async with make_sink(fake.url, "", "q", policy=policy) as sink:
         fake.talks[0].send(Connection.Blocked("low on memory"))
-        await asyncio.sleep(0.05)
+        await until_blocked(sink)
         waiting = sink.put_nowait(b"x")
         await asyncio.sleep(0.7)
         # Each wait is as long as all before it, from 0.01 s: eight fit into 1.28 s.
@@ -337,7 +342,7 @@ async def test_what_a_blocked_broker_was_never_sent_is_not_written(fake: FakeBro
     policy = Policy(attempt_timeout=0.3, delivery_timeout=0.3, backoff=QUICK)
     async with make_sink(fake.url, "", "q", policy=policy) as sink:
         fake.talks[0].send(Connection.Blocked("low on disk"))
-        await asyncio.sleep(0.05)
+        await until_blocked(sink)
         assert told(await sink.put_many(FIVE)) == [NO] * 5
 
 
