@@ -18,7 +18,7 @@ from ._arrow_values import values_of
 from ._input import InputBroken
 from ._lines import BadLine, Line
 
-with needs_extra("parquet"):
+with needs_extra("parquet", "reading Parquet and Arrow"):
     import pyarrow as pa
     from pyarrow import ipc, parquet
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sinkwell.sinks._extras import needs_extra
 
-with needs_extra("parquet"):
+with needs_extra("parquet", "reading Parquet and Arrow"):
     import pyarrow as pa
 
 if TYPE_CHECKING:

@@ -22,22 +22,12 @@ class DynamoDBFeed:
     """A JSON object is an item; a CSV row is one of texts, without the cells that mean that there is no value."""
 
     def __init__(self, setup: Setup) -> None:
-        settings = DynamoDBSettings.load(**setup.settings())  # type: ignore[arg-type]
+        settings = setup.load(DynamoDBSettings.load)
         self._reader = setup.reader
         # Key attributes that are numbers: a cell is text, and a key of the wrong type is none.
         self._number_keys: tuple[str, ...] = ()
         self.name = f"DynamoDB table {settings.table_name.rpartition('/')[2]}"
-        self.sink = DynamoDBSink(
-            settings.table_name,
-            table_names=settings.table_names,
-            endpoint_url=settings.endpoint_url,
-            region_name=settings.region_name,
-            allow_http=settings.allow_http,
-            floats=settings.floats,
-            coalesce=settings.coalesce,
-            consumed_capacity=settings.consumed_capacity,
-            policy=settings.policy(),
-        )
+        self.sink = DynamoDBSink(**settings.own(), policy=settings.policy())
 
     def shape(self) -> Callable[[Line], Any]:
         """Give what makes an item of a line."""

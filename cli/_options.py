@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+if TYPE_CHECKING:
+    from typer.models import OptionInfo
 
 _INPUT: Final = "Input"
 _RUN: Final = "Run"
@@ -35,43 +38,36 @@ def _variable(name: str) -> str:
     return f" (env: SINKWELL_{name})"
 
 
+def _option(panel: str, metavar: str | None, words: str, *names: str) -> OptionInfo:
+    """Describe an option; its default is the parameter's, and so is its name where none is given."""
+    described: OptionInfo = typer.Option(*names, metavar=metavar, help=words, rich_help_panel=panel)
+    return described
+
+
 File = Annotated[str, typer.Argument(metavar="FILE", help="The file to read, gzipped or not; - for standard input.")]
 SinkName = Annotated[
-    str, typer.Option("--sink", metavar="sqs|sns|dynamodb|kafka|rabbitmq|postgres", help="Where the records go.")
+    str,
+    typer.Option(
+        "--sink", metavar="NAME", help="Where the records go: sqs, sns, dynamodb, kafka, rabbitmq or postgres."
+    ),
 ]
 
 FormatOption = Annotated[
-    Format | None,
-    typer.Option("--format", help="Default: by the name's suffix; ndjson for -.", rich_help_panel=_INPUT),
+    Format | None, _option(_INPUT, None, "Default: by the name's suffix; ndjson for -.", "--format")
 ]
-Delimiter = Annotated[
-    str | None,
-    typer.Option(help="Between a CSV's cells. Default: a comma, or a tab for .tsv.", rich_help_panel=_INPUT),
-]
+Delimiter = Annotated[str | None, _option(_INPUT, None, "Between a CSV's cells. Default: a comma, or a tab for .tsv.")]
 Null = Annotated[
     list[str] | None,
-    typer.Option(
-        "--null",
-        metavar="TEXT",
-        help="A CSV cell that means: no value, as NA. An empty one always does. May be repeated.",
-        rich_help_panel=_INPUT,
+    _option(
+        _INPUT, "TEXT", "A CSV cell that means: no value, as NA. An empty one always does. May be repeated.", "--null"
     ),
 ]
 
 DeadLetters = Annotated[
-    Path | None,
-    typer.Option(
-        "--dead-letters",
-        metavar="FILE",
-        help="Write what was not delivered here, a JSON object a line.",
-        rich_help_panel=_RUN,
-    ),
+    Path | None, _option(_RUN, "FILE", "Write what was not delivered here, a JSON object a line.", "--dead-letters")
 ]
 ShowProgress = Annotated[
-    bool,
-    typer.Option(
-        "--progress/--no-progress", help="A bar on a terminal, a line every 5 s elsewhere.", rich_help_panel=_RUN
-    ),
+    bool, _option(_RUN, None, "A bar on a terminal, a line every 5 s elsewhere.", "--progress/--no-progress")
 ]
 Grace = Annotated[
     float,
@@ -80,188 +76,104 @@ Grace = Annotated[
     ),
 ]
 EnvFile = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Settings, read after the environment. Default: .env, if it is there.",
-        rich_help_panel=_RUN,
-    ),
+    Path | None, _option(_RUN, "FILE", "Settings, read after the environment. Default: .env, if it is there.")
 ]
 
-QueueUrl = Annotated[
-    str | None,
-    typer.Option(help="The queue." + _variable("SQS_QUEUE_URL"), rich_help_panel=_SQS, metavar="URL"),
-]
+QueueUrl = Annotated[str | None, _option(_SQS, "URL", "The queue." + _variable("SQS_QUEUE_URL"))]
 EndpointUrl = Annotated[
-    str | None,
-    typer.Option(
-        help="Another endpoint than AWS's own." + _variable("<SINK>_ENDPOINT_URL"), rich_help_panel=_AWS, metavar="URL"
-    ),
+    str | None, _option(_AWS, "URL", "Another endpoint than AWS's own." + _variable("<SINK>_ENDPOINT_URL"))
 ]
 Region = Annotated[
     str | None,
-    typer.Option(
-        "--region",
-        help="Default: the one in the queue's URL or topic's ARN, then AWS's own settings."
+    _option(
+        _AWS,
+        None,
+        "Default: the one in the queue's URL or topic's ARN, then AWS's own settings."
         + _variable("<SINK>_REGION_NAME"),
-        rich_help_panel=_AWS,
+        "--region",
     ),
 ]
 GroupIdField = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FIELD", help="The field whose value is a message's group; FIFO needs one.", rich_help_panel=_FIFO
-    ),
+    str | None, _option(_FIFO, "FIELD", "The field whose value is a message's group; FIFO needs one.")
 ]
 DeduplicationIdField = Annotated[
     str | None,
-    typer.Option(
-        metavar="FIELD",
-        help="The field that tells a message from all others. Default: each line is a message of its own.",
-        rich_help_panel=_FIFO,
+    _option(
+        _FIFO, "FIELD", "The field that tells a message from all others. Default: each line is a message of its own."
     ),
 ]
 
-TopicArn = Annotated[
-    str | None,
-    typer.Option(help="The topic, by ARN." + _variable("SNS_TOPIC_ARN"), rich_help_panel=_SNS, metavar="ARN"),
-]
+TopicArn = Annotated[str | None, _option(_SNS, "ARN", "The topic, by ARN." + _variable("SNS_TOPIC_ARN"))]
 
 TableName = Annotated[
-    str | None,
-    typer.Option(
-        help="The table, by name or ARN." + _variable("DYNAMODB_TABLE_NAME"), rich_help_panel=_DYNAMODB, metavar="NAME"
-    ),
+    str | None, _option(_DYNAMODB, "NAME", "The table, by name or ARN." + _variable("DYNAMODB_TABLE_NAME"))
 ]
 
 BootstrapServers = Annotated[
     str | None,
-    typer.Option(
-        metavar="HOST:PORT,…",
-        help="Some of the brokers; they tell the others." + _variable("KAFKA_BOOTSTRAP_SERVERS"),
-        rich_help_panel=_KAFKA,
-    ),
+    _option(_KAFKA, "HOST:PORT,…", "Some of the brokers; they tell the others." + _variable("KAFKA_BOOTSTRAP_SERVERS")),
 ]
-Topic = Annotated[
-    str | None,
-    typer.Option(help="The topic. It must be there." + _variable("KAFKA_TOPIC"), rich_help_panel=_KAFKA),
-]
+Topic = Annotated[str | None, _option(_KAFKA, None, "The topic. It must be there." + _variable("KAFKA_TOPIC"))]
 KeyField = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FIELD",
-        help="The field whose value is a record's key. Default: records have none.",
-        rich_help_panel=_KAFKA,
-    ),
+    str | None, _option(_KAFKA, "FIELD", "The field whose value is a record's key. Default: records have none.")
 ]
 
 Dsn = Annotated[
     str | None,
-    typer.Option(
-        metavar="URI",
-        help="postgresql://user:password@host/database; with a password, better in the environment or .env."
+    _option(
+        _POSTGRES,
+        "URI",
+        "postgresql://user:password@host/database; with a password, better in the environment or .env."
         + _variable("POSTGRES_DSN"),
-        rich_help_panel=_POSTGRES,
     ),
 ]
-Table = Annotated[
-    str | None,
-    typer.Option(help="As events or audit.events." + _variable("POSTGRES_TABLE"), rich_help_panel=_POSTGRES),
-]
+Table = Annotated[str | None, _option(_POSTGRES, None, "As events or audit.events." + _variable("POSTGRES_TABLE"))]
 Columns = Annotated[
     str | None,
-    typer.Option(
-        metavar="A,B,…",
-        help="The columns to write; the input's other ones are left out. Default: a CSV's header, the first "
+    _option(
+        _POSTGRES,
+        "A,B,…",
+        "The columns to write; the input's other ones are left out. Default: a CSV's header, the first "
         "record's keys." + _variable("POSTGRES_COLUMNS"),
-        rich_help_panel=_POSTGRES,
     ),
 ]
 
 Url = Annotated[
     str | None,
-    typer.Option(
-        metavar="URI",
-        help="amqps://user:password@host/vhost; with a password, better in the environment or .env."
+    _option(
+        _RABBITMQ,
+        "URI",
+        "amqps://user:password@host/vhost; with a password, better in the environment or .env."
         + _variable("RABBITMQ_URL"),
-        rich_help_panel=_RABBITMQ,
     ),
 ]
 Exchange = Annotated[
     str | None,
-    typer.Option(
-        help="Default: the one where a routing key is a queue's name." + _variable("RABBITMQ_EXCHANGE"),
-        rich_help_panel=_RABBITMQ,
+    _option(
+        _RABBITMQ, None, "Default: the one where a routing key is a queue's name." + _variable("RABBITMQ_EXCHANGE")
     ),
 ]
-RoutingKey = Annotated[
-    str | None,
-    typer.Option(help="Of every message." + _variable("RABBITMQ_ROUTING_KEY"), rich_help_panel=_RABBITMQ),
-]
+RoutingKey = Annotated[str | None, _option(_RABBITMQ, None, "Of every message." + _variable("RABBITMQ_ROUTING_KEY"))]
 RoutingKeyField = Annotated[
-    str | None,
-    typer.Option(metavar="FIELD", help="The field whose value is a message's routing key.", rich_help_panel=_RABBITMQ),
+    str | None, _option(_RABBITMQ, "FIELD", "The field whose value is a message's routing key.")
 ]
 
-MaxRecords = Annotated[
-    int | None,
-    typer.Option(help="The most records in a request.", rich_help_panel=_POLICY, metavar="N"),
-]
-MaxBytes = Annotated[
-    int | None,
-    typer.Option(help="The most bytes in a request.", rich_help_panel=_POLICY, metavar="N"),
-]
+MaxRecords = Annotated[int | None, _option(_POLICY, "N", "The most records in a request.")]
+MaxBytes = Annotated[int | None, _option(_POLICY, "N", "The most bytes in a request.")]
 Concurrency = Annotated[
-    str | None,
-    typer.Option(
-        help="Requests in flight at once; 2-64 finds its own level.",
-        rich_help_panel=_POLICY,
-        metavar="N|MIN-MAX",
-    ),
+    str | None, _option(_POLICY, "N|MIN-MAX", "Requests in flight at once; 2-64 finds its own level.")
 ]
-Linger = Annotated[
-    float | None,
-    typer.Option(help="The longest a record waits for company.", rich_help_panel=_POLICY, metavar="SECONDS"),
-]
-RateRecords = Annotated[
-    float | None,
-    typer.Option(help="The most records a second.", rich_help_panel=_POLICY, metavar="N"),
-]
-RateRequests = Annotated[
-    float | None,
-    typer.Option(help="The most requests a second.", rich_help_panel=_POLICY, metavar="N"),
-]
-RateUnits = Annotated[
-    float | None,
-    typer.Option(help="dynamodb: the most write units a second.", rich_help_panel=_POLICY, metavar="N"),
-]
-MaxAttempts = Annotated[
-    int | None,
-    typer.Option(help="Requests that may carry one record.", rich_help_panel=_POLICY, metavar="N"),
-]
-AttemptTimeout = Annotated[
-    float | None,
-    typer.Option(
-        help="The longest one request may take.",
-        rich_help_panel=_POLICY,
-        metavar="SECONDS",
-    ),
-]
+Linger = Annotated[float | None, _option(_POLICY, "SECONDS", "The longest a record waits for company.")]
+RateRecords = Annotated[float | None, _option(_POLICY, "N", "The most records a second.")]
+RateRequests = Annotated[float | None, _option(_POLICY, "N", "The most requests a second.")]
+RateUnits = Annotated[float | None, _option(_POLICY, "N", "dynamodb: the most write units a second.")]
+MaxAttempts = Annotated[int | None, _option(_POLICY, "N", "Requests that may carry one record.")]
+AttemptTimeout = Annotated[float | None, _option(_POLICY, "SECONDS", "The longest one request may take.")]
 DeliveryTimeout = Annotated[
-    float | None,
-    typer.Option(
-        help="From acceptance to the outcome, whatever happens.",
-        rich_help_panel=_POLICY,
-        metavar="SECONDS",
-    ),
+    float | None, _option(_POLICY, "SECONDS", "From acceptance to the outcome, whatever happens.")
 ]
 OnUnknown = Annotated[
-    str | None,
-    typer.Option(
-        help="A request without an answer: send again, or call its records dead.",
-        rich_help_panel=_POLICY,
-        metavar="retry|fail",
-    ),
+    str | None, _option(_POLICY, "retry|fail", "A request without an answer: send again, or call its records dead.")
 ]
 
 FLAGS: Final = {"region_name": "--region"}

@@ -63,13 +63,16 @@ class Pipe:
         Raises:
             ConfigError: this is no such input.
         """
-        async for lines in self._batches:
-            for line in lines:
-                self._head.append(line)
-            first = next((line for line in self._head if isinstance(line, Line)), None)
-            self._check_head(first)
-            if first is not None:
-                return self._reader.record_of(first)
+        try:
+            async for lines in self._batches:
+                for line in lines:
+                    self._head.append(line)
+                first = next((line for line in self._head if isinstance(line, Line)), None)
+                self._check_head(first)
+                if first is not None:
+                    return self._reader.record_of(first)
+        except InputBroken as broken:
+            raise ConfigError(f"there is no record to begin with: {broken}") from broken
         self._check_head(None)
         return None
 

@@ -31,7 +31,7 @@ class PostgresFeed:
     """Each line is a row; text and JSON values are turned into what the table's columns take."""
 
     def __init__(self, setup: Setup) -> None:
-        settings = _AnyColumns.load(**setup.settings())  # type: ignore[arg-type]
+        settings = setup.load(_AnyColumns.load)
         self._nulls = setup.nulls
         self._reader = setup.reader
         # Chosen columns leave the input's other ones out; otherwise a key that the table does not know is refused.
@@ -116,7 +116,9 @@ def _same(value: Any) -> Any:
 
 def _columns_of(setup: Setup) -> tuple[str, ...]:
     if isinstance(setup.reader, CsvReader):
-        return tuple(setup.reader.header or [])
+        if not setup.reader.header:
+            raise ConfigError("the CSV is empty: its first line must name the columns")
+        return tuple(setup.reader.header)
     if isinstance(setup.reader, ArrowReader):
         return tuple(setup.reader.header)
     if is_object(setup.first) and setup.first:

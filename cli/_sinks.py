@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from sinkwell.core import ConfigError
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from ._csv import CsvReader
     from ._lines import Line
     from ._ndjson import NdjsonReader
+
+
+S = TypeVar("S")
+
+_FIELD: Final = "_field"
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -37,9 +42,14 @@ class Setup:
     first: Any
     nulls: frozenset[str]
 
-    def settings(self) -> dict[str, object]:
-        """Give the options as the arguments of a settings class's `load`."""
-        return {"env_file": ".env" if self.env_file is None else self.env_file, **self.options}
+    def load(self, load: Callable[..., S]) -> S:
+        """Read the sink's settings, with the `load` of their class."""
+        options = {name: value for name, value in self.options.items() if not name.endswith(_FIELD)}
+        return load(".env" if self.env_file is None else self.env_file, **options)
+
+    def fields(self, *names: str) -> dict[str, str]:
+        """Give the fields of a record that options such as `--key-field` name, by what they are for."""
+        return {name: str(field) for name in names if (field := self.options.get(name + _FIELD)) is not None}
 
 
 class Feed(Protocol):
@@ -85,15 +95,15 @@ class SinkKind:
 
 
 def _sqs(setup: Setup) -> Feed:
-    from ._sqs_feed import SqsFeed
+    from ._sqs_feed import sqs_feed
 
-    return SqsFeed(setup)
+    return sqs_feed(setup)
 
 
 def _sns(setup: Setup) -> Feed:
-    from ._sns_feed import SnsFeed
+    from ._sns_feed import sns_feed
 
-    return SnsFeed(setup)
+    return sns_feed(setup)
 
 
 def _dynamodb(setup: Setup) -> Feed:
@@ -109,15 +119,15 @@ def _postgres(setup: Setup) -> Feed:
 
 
 def _kafka(setup: Setup) -> Feed:
-    from ._kafka_feed import KafkaFeed
+    from ._kafka_feed import kafka_feed
 
-    return KafkaFeed(setup)
+    return kafka_feed(setup)
 
 
 def _rabbitmq(setup: Setup) -> Feed:
-    from ._rabbitmq_feed import RabbitMQFeed
+    from ._rabbitmq_feed import rabbitmq_feed
 
-    return RabbitMQFeed(setup)
+    return rabbitmq_feed(setup)
 
 
 SINKS: Final[Mapping[str, SinkKind]] = {

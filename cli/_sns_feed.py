@@ -2,53 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-from sinkwell.core import ConfigError
 from sinkwell.sinks.sns import SnsMessage, SnsSettings, SnsSink
 
-from ._message import body_of, field_of
+from ._message import MessageFeed, group_fields, messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ._lines import Line
     from ._sinks import Setup
 
 
-class SnsFeed:
-    """A JSON line is a message's text as it is; a CSV row is one as a JSON object of its cells."""
-
-    def __init__(self, setup: Setup) -> None:
-        given = setup.settings()
-        self._group_field = cast("str | None", given.pop("group_id_field", None))
-        self._deduplication_field = cast("str | None", given.pop("deduplication_id_field", None))
-        self._reader = setup.reader
-        settings = SnsSettings.load(**given)  # type: ignore[arg-type]
-        if settings.topic_arn.endswith(".fifo") and self._group_field is None:
-            raise ConfigError("a FIFO topic needs a group for each message: name the field with --group-id-field")
-        self.name = f"SNS topic {settings.topic_arn.rpartition(':')[2]}"
-        self.sink = SnsSink(
-            settings.topic_arn,
-            endpoint_url=settings.endpoint_url,
-            region_name=settings.region_name,
-            allow_http=settings.allow_http,
-            strict_order=settings.strict_order,
-            policy=settings.policy(),
-        )
-
-    def shape(self) -> Callable[[Line], Any]:
-        """Give what makes a message of a line."""
-        if self._group_field is None and self._deduplication_field is None:
-            return self._text
-        return self._message
-
-    def _text(self, line: Line) -> str:
-        return body_of(self._reader, line)
-
-    def _message(self, line: Line) -> SnsMessage:
-        return SnsMessage(
-            self._text(line),
-            group_id=field_of(self._reader, line, self._group_field),
-            deduplication_id=field_of(self._reader, line, self._deduplication_field),
-        )
+def sns_feed(setup: Setup) -> MessageFeed:
+    """Make a feed: a JSON line is a message's text as it is; a CSV row is one as a JSON object of its cells."""
+    settings = setup.load(SnsSettings.load)
+    fields = group_fields(setup, "topic", settings.topic_arn)
+    sink = SnsSink(**settings.own(), policy=settings.policy())
+    return MessageFeed(
+        f"SNS topic {settings.topic_arn.rpartition(':')[2]}", sink, messages(setup.reader, SnsMessage, fields)
+    )

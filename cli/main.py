@@ -1,6 +1,7 @@
 """The `sinkwell` command: options in, an exit code out. What it does is in `_job.py` and what that names."""
 
 import asyncio
+import logging
 import re
 import sys
 from importlib.metadata import version
@@ -22,6 +23,14 @@ from ._summary import INTERRUPTED, SETUP_WRONG
 app = typer.Typer(
     name="sinkwell", no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False
 )
+
+# Not a docstring: there each line's end would be one on the screen, however wide that is.
+HELP = """Deliver every record of a file, or of another program's output, and account for each line.
+
+NDJSON or CSV with a header, gzipped or not, and for PostgreSQL Parquet and Arrow, of any size: \
+it is read no faster than it is delivered. \
+A line that is no record, or a record that the provider refuses, becomes a dead letter and harms no other. \
+The end is a table, and an exit code that can be relied on."""
 
 EPILOG = """
 [bold]Examples[/bold]
@@ -73,7 +82,7 @@ def sinkwell(
     """Put records one at a time; Sinkwell sends the largest, fewest and safest batches the provider allows."""
 
 
-@app.command(epilog=EPILOG)
+@app.command(help=HELP, epilog=EPILOG)
 def pipe(  # noqa: PLR0917 - typer calls it by name
     file: options.File,
     sink: options.SinkName,
@@ -113,12 +122,7 @@ def pipe(  # noqa: PLR0917 - typer calls it by name
     delivery_timeout: options.DeliveryTimeout = None,
     on_unknown: options.OnUnknown = None,
 ) -> None:
-    """Deliver every record of a file, or of another program's output, and account for each line.
-
-    NDJSON or CSV with a header, gzipped or not, and for PostgreSQL Parquet and Arrow, of any size: it is read no faster
-    than it is delivered. A line that is no record, or a record that the provider refuses, becomes a dead letter and
-    harms no other. The end is a table, and an exit code that can be relied on.
-    """
+    """Deliver every record of a file, or of another program's output, and account for each line."""
     settings = {name: value for name, value in locals().items() if name in _SETTINGS and value is not None}
     job = Job(
         path=file,
@@ -146,6 +150,9 @@ _SETTINGS = frozenset({
 
 def _run(job: Job) -> int:
     errors = Console(stderr=True)
+    # What they log of a failure, the sentence at the end or a dead letter tells.
+    for client in ("aiormq", "aiokafka"):
+        logging.getLogger(client).addHandler(logging.NullHandler())
     try:
         summary = asyncio.run(job.run(errors))
     except (ConfigError, ImportError) as error:
@@ -175,8 +182,9 @@ def _with_option(variable: re.Match[str]) -> str:
 
 
 _VARIABLE = re.compile(r"SINKWELL_[A-Z]+_([A-Z_]+)")
-_ARGUMENT = re.compile(rf"(?<![\w-])({'|'.join(sorted(_SETTINGS))})(?:=|(?= \(\d| must))")
+_ARGUMENT = re.compile(rf"(?<![\w-])({'|'.join(sorted(_SETTINGS))})(?:=|(?= \(-?\d| must))")
 _BETTER = {
     ", or pass session=": "",
+    "check endpoint_url, region": "check --endpoint-url, --region",
     r"String should match pattern '^\d+(-\d+)?$'": "must be a number, as 8, or two, as 2-64",
 }

@@ -106,7 +106,8 @@ class Judge:
         """Take a verdict other than Delivered; whether it says that the provider throttled."""
         entry.place = _HELD
         match verdict:
-            case Retry(error=error, throttled=throttled, after=after):
+            case Retry(error=error, throttled=throttled, after=after, unsent=unsent):
+                entry.attempts -= unsent
                 self._again(flight, entry, error, now, chance, after)
                 return throttled
             case Rejected(error=error):

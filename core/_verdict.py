@@ -30,11 +30,13 @@ class Retry:
         error: what the provider said.
         throttled: the provider asked for a lower pace; adaptive concurrency goes down.
         after: the provider's own hint: no new attempt before so many seconds.
+        unsent: no request was made, so it was no attempt: neither `attempts` nor `max_attempts` counts it.
     """
 
     error: BaseException
     throttled: bool = False
     after: float | None = None
+    unsent: bool = False
 
 
 @dataclass(slots=True)

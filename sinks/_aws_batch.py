@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sinkwell.core import BatchRefused, Delivered, InvalidRecord, Policy, Receipt, Rejected, Retry, Unknown, Verdict
 
 from ._aws_verdicts import AwsError, Meaning, classify, short, throttled
+from ._encode import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -34,15 +35,8 @@ def converted(record: object, encode: Callable[[object], object], message_type: 
     """
     if isinstance(record, (bytes, bytearray, memoryview)):
         raise InvalidRecord(f"{to} takes text, not bytes: decode them, or send them as Base64")
-    try:
-        message = encode(record)
-    except InvalidRecord:
-        raise
-    except Exception as error:
-        raise InvalidRecord(f"encode= failed ({type(error).__name__}) for a {type(record).__name__}") from error
-    if not isinstance(message, (str, message_type)):
-        raise InvalidRecord(f"encode= must return str or {message_type.__name__}, not {type(message).__name__}")
-    return message
+    kinds: tuple[type[str | M], ...] = (str, message_type)
+    return encoded(record, encode, kinds, f"str or {message_type.__name__}")
 
 
 def retries_too_long(policy: Policy, to: object, service: str) -> str | None:

@@ -97,7 +97,8 @@ class Connection(asyncio.Protocol):
     async def exchange(self, request: bytes, most_bytes: int) -> Answer:
         """Send a request and return its answer.
 
-        Cancelled: the connection is closed; the server may have the request.
+        Cancelled: the connection is closed; the server may have the request. But an answer that is there already is
+        the answer.
 
         Raises:
             ConnectionClosedError: there was no whole answer.
@@ -105,10 +106,16 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None, "taken from the pool while it is open"
         assert self._waiter is None, "one request at a time"
         self._reader = AnswerReader(most_bytes)
-        self._waiter = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiter = waiter
         self._transport.write(request)
         try:
-            answer = await self._waiter
+            answer = await waiter
+        except asyncio.CancelledError:
+            if waiter.cancelled() or waiter.exception() is not None:
+                self.abort()
+                raise
+            answer = waiter.result()
         except BaseException:
             self.abort()
             raise
@@ -153,7 +160,8 @@ class Pool:
         """Send one request.
 
         Raises:
-            NotConnectedError: no connection, so nothing was sent; `ConnectTimeoutError` and `SSLError` say the same.
+            NotConnectedError: no connection, so nothing was sent, also when cancelled before there was one;
+                `ConnectTimeoutError` and `SSLError` say the same.
             ConnectionClosedError: the server may have the request; `ReadTimeoutError` says the same.
         """
         connection = self._take() or await self._connect()
@@ -198,6 +206,6 @@ class Pool:
             raise ConnectTimeoutError(endpoint_url=url, error=error) from error
         except ssl.SSLError as error:
             raise SSLError(endpoint_url=url, error=error) from error
-        except OSError as error:
+        except (OSError, asyncio.CancelledError) as error:
             raise NotConnectedError(endpoint_url=url, error=error) from error
         return connection

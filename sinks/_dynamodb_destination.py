@@ -29,6 +29,7 @@ from ._dynamodb_answer import DynamoDBReceipt, consumed_capacity, only_hot_keys,
 from ._dynamodb_item import with_bytes
 from ._dynamodb_record import Delete, Put, Write, encode_delete, encode_item, encode_put, request_body
 from ._dynamodb_table import Table, is_table_name
+from ._encode import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -273,15 +274,10 @@ class DynamoDBDestination(AwsDestination[DynamoDBApi]):
             raise InvalidRecord(
                 f"{self.name} takes a dict, Put or Delete, not {type(record).__name__}: pass encode= to make one of it"
             )
-        try:
-            converted = self._encode(record)
-        except InvalidRecord:
-            raise
-        except Exception as error:
-            raise InvalidRecord(f"encode= failed ({type(error).__name__}) for a {type(record).__name__}") from error
-        if not isinstance(converted, (Put, Delete, Mapping)):
-            raise InvalidRecord(f"encode= must return a dict, Put or Delete, not {type(converted).__name__}")
-        return cast("Put | Delete | Mapping[object, object]", converted)
+        kinds = (Put, Delete, Mapping)
+        return cast(
+            "Put | Delete | Mapping[object, object]", encoded(record, self._encode, kinds, "a dict, Put or Delete")
+        )
 
 
 def _speaks_of_all(cause: BaseException | None) -> bool:

@@ -10,8 +10,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def needs_extra(extra: str) -> Generator[None]:
+def needs_extra(extra: str, what: str | None = None) -> Generator[None]:
     """Import a sink's dependencies inside this block; a missing one is told in one sentence that names the cure.
+
+    Args:
+        extra: its name in `pip install "sinkwell[...]"`.
+        what: is missing it; default: the sink of that name.
 
     Raises:
         ImportError: a module was not found; its own error is the cause.
@@ -19,5 +23,5 @@ def needs_extra(extra: str) -> Generator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        sentence = f'sinkwell.sinks.{extra} needs {error.name}: run  pip install "sinkwell[{extra}]"'
+        sentence = f'{what or f"sinkwell.sinks.{extra}"} needs {error.name}: run  pip install "sinkwell[{extra}]"'
         raise ImportError(sentence, name=error.name) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import ssl
 from dataclasses import dataclass, field
+from socket import gaierror
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import SecretStr
@@ -130,6 +131,8 @@ class Security:
         if isinstance(error, NO_SUCH_LOGIN):
             mechanism = self._sasl.options()["sasl_mechanism"] if self._sasl else "no SASL"
             return f"it does not let in with {mechanism} there; see the listener's SASL mechanisms"
+        if isinstance(error, (ConnectionRefusedError, gaierror)):
+            return f"{said}: check host and port, and that a broker runs there"
         if isinstance(error, ssl.SSLCertVerificationError) or not isinstance(error, _LIKE_ANOTHER_LISTENER):
             return said
         if isinstance(error, TimeoutError):

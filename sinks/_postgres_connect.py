@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import ssl
+from socket import gaierror
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import parse_qs, urlsplit
 
@@ -245,6 +246,12 @@ def sentence_of(error: Exception) -> str:
     """Tell an error of connecting without any part of the URI, which asyncpg quotes in its own."""
     is_quoting = isinstance(error, (asyncpg.InterfaceError, ValueError)) and not isinstance(error, OSError)
     return type(error).__name__ if is_quoting else f"{type(error).__name__}: {error}"
+
+
+def advice(error: Exception) -> str:
+    """Say in words to be put behind the error's own what a person can do; nothing if the error says it."""
+    is_away = isinstance(error, (ConnectionError, gaierror))
+    return ": check host and port of the dsn, and that the server runs" if is_away else ""
 
 
 def bare(error: Exception) -> Exception:

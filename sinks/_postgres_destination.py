@@ -18,7 +18,7 @@ from sinkwell.core import BatchRefused, ConfigError, Limits, Rejected, Retry, Un
 
 from ._extras import needs_extra
 from ._postgres_arrays import MOST_BYTES, MOST_ROWS
-from ._postgres_connect import bare, sentence_of
+from ._postgres_connect import advice, bare, sentence_of
 from ._postgres_connections import Connections, broken_off_when_lost
 from ._postgres_errors import ShapeChanged, fault_of, is_fatal, suspect_of
 from ._postgres_fate import Transaction, fate_of
@@ -137,7 +137,7 @@ class PostgresDestination:
             OSError,
             ValueError,
         ) as error:
-            problem = f"{self.name}: {sentence_of(error)}"
+            problem = f"{self.name}: {sentence_of(error)}{advice(error)}"
             cause = bare(error)
         else:
             return

@@ -182,11 +182,17 @@ class Attempt:
         else:
             self._verdicts[index] = Rejected(error)
 
-    def end(self, error: BaseException, *, is_setup: bool = False, throttled: bool = False) -> None:
+    def end(self, error: BaseException, *, is_setup: bool = False) -> None:
         """Give up the rest: what was written and has no answer is unknown, what was not is not there."""
-        unsent = Rejected(error) if is_setup else Retry(error, throttled=throttled)
+        self._end(error, Rejected(error) if is_setup else Retry(error))
+
+    def held_back(self, error: BaseException, seconds: float) -> None:
+        """Give up the rest while the broker takes nothing: what was not written waits, which is no attempt."""
+        self._end(error, Retry(error, throttled=True, after=seconds, unsent=True))
+
+    def _end(self, error: BaseException, unwritten: Rejected | Retry) -> None:
         for index in self.todo:
-            self._verdicts[index] = Unknown(error) if self._unanswered[index] else unsent
+            self._verdicts[index] = Unknown(error) if self._unanswered[index] else unwritten
         self.todo = []
 
     def verdicts(self) -> list[Verdict[RabbitMQReceipt]]:

@@ -34,6 +34,7 @@ class RabbitMQDestination:
         limits: what suits the broker, and whether a batch may hold a key twice.
         timeout: seconds that connecting may take.
         repeats: whether what may be there already may go again, when a channel was closed over a batch.
+        longest_wait: seconds after which a broker that takes nothing is looked at again, at the latest.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class RabbitMQDestination:
         limits: Limits,
         timeout: float,
         repeats: bool,
+        longest_wait: float,
     ) -> None:
         self._exchange = exchange
         self._encoder = encoder
         self._timeout = timeout
         self._repeats = repeats
+        self._longest_wait = longest_wait
         self.limits = limits
         self.name = f"rabbitmq:{exchange or '(default)'}"
         self.link = Link(url, tls, self.name)
@@ -106,7 +109,7 @@ class RabbitMQDestination:
         except asyncio.CancelledError:
             attempt.end(TimeoutError("the broker gave no answer in time"))
         except Blocked as error:
-            attempt.end(error, throttled=True)
+            attempt.held_back(error, min(error.seconds, self._longest_wait))
         except CannotConnect as error:
             reason = error.__cause__ or error
             attempt.end(reason, is_setup=is_setup(reason))

@@ -27,7 +27,15 @@ class CannotConnect(Exception):
 
 
 class Blocked(Exception):
-    """The broker takes no messages for now, and has said so."""
+    """The broker takes no messages for now, and has said so.
+
+    Attributes:
+        seconds: how long it has been seen so, from 0.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("the broker takes no messages for now (connection.blocked: an alarm of its memory or disk)")
+        self.seconds = seconds
 
 
 class Link:
@@ -49,6 +57,8 @@ class Link:
         self._wire = Wire(tls)
         self._idle: list[ConfirmChannel] = []
         self._in_use: set[ConfirmChannel] = set()
+        # When a write first found the broker blocked, by the loop's clock; None once one found it is not.
+        self._blocked_since: float | None = None
         # One connects while the others wait for it.
         self._connecting = asyncio.Lock()
         self._last_number = 0
@@ -113,7 +123,11 @@ class Link:
         connection = self._connection
         assert connection is not None
         if self.is_blocked:
-            raise Blocked("the broker takes no messages for now (connection.blocked: an alarm of its memory or disk)")
+            now = asyncio.get_running_loop().time()
+            if self._blocked_since is None:
+                self._blocked_since = now
+            raise Blocked(now - self._blocked_since)
+        self._blocked_since = None
         if self._idle:
             channel = self._idle.pop()
             self._in_use.add(channel)

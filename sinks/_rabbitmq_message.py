@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from sinkwell.core import Encoded, InvalidRecord, RecordTooLarge
 
+from ._encode import encoded
 from ._extras import needs_extra
 from ._json import json_text
 from ._rabbitmq_fields import properties, seconds, short, table
@@ -175,7 +176,9 @@ class Encoder:
             return self._body_only(bytes(cast("bytearray", record)), self._plain)
         if self._encode is None:
             return self._body_only(json_text(record).encode(), self._json)
-        return self.encode(self._converted(record))
+        return self.encode(
+            encoded(record, self._encode, (bytes, str, RabbitMQMessage), "bytes, str or RabbitMQMessage")
+        )
 
     def _body_only(self, body: bytes, template: tuple[bytes, bytes]) -> Encoded:
         size = len(body)
@@ -230,18 +233,6 @@ class Encoder:
             self._publishes.clear()
         tail = self._publishes[exchange, routing_key] = frame[3:]
         return tail
-
-    def _converted(self, record: object) -> bytes | str | RabbitMQMessage:
-        assert self._encode is not None
-        try:
-            converted = self._encode(record)
-        except InvalidRecord:
-            raise
-        except Exception as error:
-            raise InvalidRecord(f"encode= failed ({type(error).__name__}) for a {type(record).__name__}") from error
-        if not isinstance(converted, (bytes, str, RabbitMQMessage)):
-            raise InvalidRecord(f"encode= must return bytes, str or RabbitMQMessage, not {type(converted).__name__}")
-        return converted
 
     def _too_large(self, size: int) -> RecordTooLarge:
         return RecordTooLarge(

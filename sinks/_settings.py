@@ -75,6 +75,12 @@ class PolicySettings(BaseSettings):
             raise ConfigError(problem)
         return settings
 
+    def own(self) -> dict[str, Any]:
+        """Return the sink's own settings by name, without the policy's: what its constructor takes by these names."""
+        return {
+            name: getattr(self, name) for name in type(self).model_fields if name not in PolicySettings.model_fields
+        }
+
     def policy(self) -> Policy | None:
         """Return the policy that the variables describe, or `None` if none of them is set.
 

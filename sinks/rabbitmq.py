@@ -116,6 +116,7 @@ class RabbitMQSink(Sink[object, RabbitMQReceipt]):
             limits=limits,
             timeout=policy.attempt_timeout,
             repeats=policy.on_unknown != "fail",
+            longest_wait=policy.backoff.cap,
         )
         super().__init__(destination, policy, dead_letter=dead_letter, observer=observer)
 
@@ -138,15 +139,8 @@ class RabbitMQSink(Sink[object, RabbitMQReceipt]):
         """
         settings = RabbitMQSettings.load(env_file)
         return cls(
-            settings.url,
-            settings.exchange,
-            settings.routing_key,
+            **settings.own(),
             encode=encode,
-            persistent=settings.persistent,
-            mandatory=settings.mandatory,
-            ordered=settings.ordered,
-            strict_order=settings.strict_order,
-            max_message_bytes=settings.max_message_bytes,
             policy=policy or settings.policy(),
             dead_letter=dead_letter,
             observer=observer,

@@ -200,3 +200,22 @@ async def test_no_message_holds_a_records_content(open_sink: OpenSink, provider:
         await delivery
     assert "secret" not in str(caught.value)
     assert str(caught.value).startswith("scripted: a record of 1 bytes")
+
+
+async def test_a_retry_for_which_nothing_was_sent_is_no_attempt(open_sink: OpenSink, provider: Scripted) -> None:
+    sink = await open_sink(provider, Policy(max_attempts=1, backoff=EXACT))
+    delivery = sink.put("a")
+    for after in (4, 5):
+        (await provider.request()).answer(Retry(ScriptedError("not now"), after=after, unsent=True))
+    request = await provider.request()
+    request.deliver()
+    assert (request.sent_at, (await delivery).attempts) == (9, 1)
+
+
+async def test_what_was_never_sent_within_its_time_says_so(open_sink: OpenSink, provider: Scripted) -> None:
+    sink = await open_sink(provider, Policy(attempt_timeout=3, delivery_timeout=3, backoff=EXACT))
+    delivery = sink.put("a")
+    (await provider.request()).answer(Retry(ScriptedError("not now"), after=9, unsent=True))
+    with pytest.raises(DeliveryExpired, match="; 0 attempts, it is not written") as caught:
+        await delivery
+    assert (caught.value.attempts, caught.value.outcome) == (0, Outcome.NOT_WRITTEN)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import traceback
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,10 @@ from pydantic_settings import NoDecode
 from sinkwell.core import Adaptive, Backoff, ConfigError, Policy, Rate
 from sinkwell.sinks._extras import needs_extra
 from sinkwell.sinks._settings import PolicySettings
+from sinkwell.sinks.dynamodb import DynamoDBSettings, DynamoDBSink
+from sinkwell.sinks.rabbitmq import RabbitMQSettings, RabbitMQSink
+from sinkwell.sinks.sns import SnsSettings, SnsSink
+from sinkwell.sinks.sqs import SqsSettings, SqsSink
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,3 +186,23 @@ def test_a_missing_extra_is_told_in_one_sentence() -> None:
     with pytest.raises(ImportError) as caught, needs_extra("sqs"):
         import no_such_client  # type: ignore[import-not-found] # noqa: F401
     assert str(caught.value) == 'sinkwell.sinks.sqs needs no_such_client: run  pip install "sinkwell[sqs]"'
+
+
+@pytest.mark.parametrize(
+    ("settings", "sink"),
+    [
+        (SqsSettings, SqsSink),
+        (SnsSettings, SnsSink),
+        (DynamoDBSettings, DynamoDBSink),
+        (RabbitMQSettings, RabbitMQSink),
+    ],
+)
+def test_a_sink_takes_each_setting_of_its_own_by_its_name(settings: type[PolicySettings], sink: type) -> None:
+    own = settings.model_fields.keys() - PolicySettings.model_fields.keys()
+    assert own <= inspect.signature(sink).parameters.keys()
+
+
+def test_a_sinks_own_settings_are_all_but_the_policys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SINKWELL_DEMO_LINGER", "0.5")
+    settings = DemoSettings.load(url="u", names="a,b")
+    assert settings.own() == {"url": SecretStr("u"), "region": "here", "names": ("a", "b")}

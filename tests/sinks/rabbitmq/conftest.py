@@ -13,6 +13,7 @@ import pytest
 
 from sinkwell.core import Backoff, DeliveryError, Outcome, Policy
 from sinkwell.sinks.rabbitmq import RabbitMQReceipt, RabbitMQSink
+from tests.sinks.rabbitmq.fake_broker import FakeBroker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -87,6 +88,13 @@ async def broker(rabbitmq_server: RabbitMQServer) -> AsyncIterator[Broker]:
     broker = Broker(rabbitmq_server)
     yield broker
     await broker.aclose()
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeBroker]:
+    fake = await FakeBroker().start()
+    yield fake
+    await fake.stop()
 
 
 def sink_to(url: str, exchange: str = "", routing_key: str = "", **options: Any) -> RabbitMQSink:

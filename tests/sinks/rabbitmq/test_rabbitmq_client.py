@@ -20,19 +20,13 @@ from sinkwell.core import InvalidRecord
 from sinkwell.sinks._rabbitmq_connect import BrokerUrl, Wire, connect
 from sinkwell.sinks._rabbitmq_fields import properties, short, table
 from sinkwell.sinks._rabbitmq_message import Encoder, RabbitMQMessage
-from tests.sinks.rabbitmq.fake_broker import FakeBroker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from aiormq import Connection
 
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeBroker]:
-    fake = await FakeBroker().start()
-    yield fake
-    await fake.stop()
+    from tests.sinks.rabbitmq.fake_broker import FakeBroker
 
 
 @pytest.fixture

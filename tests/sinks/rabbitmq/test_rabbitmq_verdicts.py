@@ -24,13 +24,6 @@ SOON = Policy(attempt_timeout=0.3, delivery_timeout=5.0, on_unknown="fail", back
 
 
 @pytest.fixture
-async def fake() -> AsyncIterator[FakeBroker]:
-    fake = await FakeBroker().start()
-    yield fake
-    await fake.stop()
-
-
-@pytest.fixture
 async def sink(fake: FakeBroker, make_sink: Any) -> AsyncIterator[Any]:
     """A sink whose exchange is known already: its next batch goes in one window, with tags from 2."""
     async with make_sink(fake.url, "", "q", policy=ONCE) as sink:
@@ -58,6 +51,11 @@ async def patient(fake: FakeBroker, make_sink: Any) -> AsyncIterator[Any]:
 
 def told(outcomes: list[Any]) -> list[Any]:
     return [outcome.outcome if isinstance(outcome, DeliveryError) else outcome.attempts for outcome in outcomes]
+
+
+async def until_blocked(sink: Any) -> None:
+    while not sink._destination.link.is_blocked:  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.005)
 
 
 NO, MAYBE = Outcome.NOT_WRITTEN, Outcome.UNKNOWN
@@ -311,22 +309,40 @@ async def test_a_connection_that_ends_leaves_what_was_sent_unknown_and_is_made_a
     assert told(await hasty.put_many(FIVE)) == [1] * 5
 
 
-async def test_a_blocked_connection_gets_nothing_until_it_is_unblocked(fake: FakeBroker, patient: Any) -> None:
-    fake.talks[0].send(Connection.Blocked("low on memory"))
-    await asyncio.sleep(0.05)
-    outcomes = asyncio.create_task(patient.put_many(FIVE))
-    await asyncio.sleep(0.3)
-    assert not fake.received
-    fake.talks[0].send(Connection.Unblocked())
-    assert all(isinstance(outcome, RabbitMQReceipt) for outcome in await outcomes)
+async def test_a_blocked_connection_gets_nothing_until_it_is_unblocked_and_that_costs_no_attempt(
+    fake: FakeBroker, make_sink: Any
+) -> None:
+    policy = Policy(attempt_timeout=10.0, delivery_timeout=30.0, max_attempts=1, backoff=QUICK)
+    async with make_sink(fake.url, "", "q", policy=policy) as sink:
+        fake.talks[0].send(Connection.Blocked("low on memory"))
+        await until_blocked(sink)
+        outcomes = asyncio.create_task(sink.put_many(FIVE))
+        await asyncio.sleep(0.3)
+        assert sink.stats().retries > len(FIVE)
+        assert not fake.received
+        fake.talks[0].send(Connection.Unblocked())
+        assert told(await outcomes) == [1] * 5
     assert fake.bodies() == FIVE
+
+
+async def test_a_blocked_broker_is_looked_at_ever_less_often(fake: FakeBroker, make_sink: Any) -> None:
+    policy = Policy(attempt_timeout=10.0, delivery_timeout=30.0, backoff=Backoff(base=0.01, cap=30.0))
+    async with make_sink(fake.url, "", "q", policy=policy) as sink:
+        fake.talks[0].send(Connection.Blocked("low on memory"))
+        await until_blocked(sink)
+        waiting = sink.put_nowait(b"x")
+        await asyncio.sleep(0.7)
+        # Each wait is as long as all before it, from 0.01 s: eight fit into 1.28 s.
+        assert 2 <= sink.stats().retries <= 8
+        fake.talks[0].send(Connection.Unblocked())
+        assert (await waiting).attempts == 1
 
 
 async def test_what_a_blocked_broker_was_never_sent_is_not_written(fake: FakeBroker, make_sink: Any) -> None:
     policy = Policy(attempt_timeout=0.3, delivery_timeout=0.3, backoff=QUICK)
     async with make_sink(fake.url, "", "q", policy=policy) as sink:
         fake.talks[0].send(Connection.Blocked("low on disk"))
-        await asyncio.sleep(0.05)
+        await until_blocked(sink)
         assert told(await sink.put_many(FIVE)) == [NO] * 5
 
 
