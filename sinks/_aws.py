@@ -23,16 +23,26 @@ from aiobotocore.session import get_session
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    NoCredentialsError,
+    ConnectionClosedError,
     NoRegionError,
-    PartialCredentialsError,
+    ReadTimeoutError,
 )
 from botocore.httpsession import create_urllib3_context
 
 from sinkwell.core import Adaptive, ConfigError, Policy, Rejected, Retry
 
-from ._aws_answer import is_intact
-from ._aws_verdicts import Meaning, classify, meaning_of, short, without_secrets, words_of
+from ._aws_answer import is_intact, most_bytes
+from ._aws_identity import note_writing
+from ._aws_verdicts import (
+    Meaning,
+    NoCredentialsYetError,
+    classify,
+    lacks_credentials,
+    meaning_of,
+    short,
+    without_secrets,
+    words_of,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -116,8 +126,10 @@ async def open_client(stack: AsyncExitStack, service: str, settings: AwsSettings
 
 def setup_problem(error: Exception, known: Mapping[str, Meaning], what: str) -> ConfigError | None:
     """Return what a person must mend if the very first call to a service failed so; `None` if it may pass by itself."""
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        problem = ConfigError(f"no AWS credentials for {what}: set them as for the aws command line, or pass session=")
+    if lacks_credentials(error):
+        why = f" ({error})" if isinstance(error, NoCredentialsYetError) else ""
+        said = f"no AWS credentials for {what}{why}: set them as for the aws command line, or pass session="
+        problem = ConfigError(said)
         problem.__cause__ = without_secrets(error)
         return problem
     if isinstance(error, ClientError):
@@ -192,8 +204,9 @@ _GetsSession = Callable[[str | None], Awaitable[aiohttp.ClientSession]]
 class _StraightSession(AIOHTTPSession):
     """Refuses redirects: following one would show the session token to a host that nobody chose.
 
-    It hands large bodies on as a stream: otherwise aiohttp warns of them, which is an error where warnings are. And it
-    checks the checksum that DynamoDB gives its answers, which botocore leaves to its own retries, and those are off.
+    It hands large bodies on as a stream: otherwise aiohttp warns of them, which is an error where warnings are. It
+    reads no more of an answer than any can have. And it checks the checksum that DynamoDB gives its answers, which
+    botocore leaves to its own retries, and those are off.
     """
 
     # What `_aws_fit` knows it by.
@@ -207,11 +220,20 @@ class _StraightSession(AIOHTTPSession):
 
     async def send(self, request: Any) -> Any:  # the stubs name the types of another library
         body = request.body
-        if isinstance(body, str | bytes) and len(body) > _LARGE_BYTES:
+        size = len(body) if isinstance(body, str | bytes) else 0
+        if size > _LARGE_BYTES:
             request.body = io.BytesIO(body.encode() if isinstance(body, str) else body)
-        response: Any = await super().send(request)
-        if not is_intact(response.headers, await response.content):
-            raise aiohttp.ClientPayloadError("the answer's checksum is not that of its body")
+        request.stream_output = True  # or the answer would be read by `super`, whatever its size
+        try:
+            response: Any = await super().send(request)
+            content = await _read(response.raw, most_bytes(size))
+        except TimeoutError as error:
+            raise ReadTimeoutError(endpoint_url=request.url, error=error) from error
+        except aiohttp.ClientError as error:
+            raise ConnectionClosedError(endpoint_url=request.url, error=error) from error
+        if not is_intact(response.headers, content):
+            raise ConnectionClosedError(endpoint_url=request.url, error="the checksum is not that of the body")
+        response._content = content  # noqa: SLF001 - where aiobotocore keeps what it has read
         return response
 
     async def _get_session(self, proxy_url: str | None) -> aiohttp.ClientSession:
@@ -221,9 +243,23 @@ class _StraightSession(AIOHTTPSession):
         if not session.trace_configs:
             trace = aiohttp.TraceConfig()
             trace.on_request_redirect.append(_refuse_redirect)
+            trace.on_request_headers_sent.append(note_writing)
             trace.freeze()
             session.trace_configs.append(trace)
         return session
+
+
+async def _read(raw: Any, most: int) -> bytes:
+    """Read an answer's body, within bounds."""
+    pieces: list[bytes] = []
+    left = most
+    async for piece in raw.content.iter_any():
+        left -= len(piece)
+        if left < 0:
+            raw.close()
+            raise aiohttp.ClientPayloadError("larger than any answer of this service")
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 async def _refuse_redirect(*_: object) -> None:

@@ -22,6 +22,16 @@ _INTERIM = range(100, 200)
 _SWITCHED = 101
 
 
+# What a service echoes may be longer than what it got: numbers written out, characters as escapes.
+_ECHO = 16
+_LEAST_LIMIT_BYTES = 1024 * 1024
+
+
+def most_bytes(request_bytes: int) -> int:
+    """Return the size of the largest answer to a request of so many bytes."""
+    return max(_LEAST_LIMIT_BYTES, _ECHO * request_bytes)
+
+
 class UnreadableError(Exception):
     """The answer is not HTTP, or is larger than any that the service sends."""
 

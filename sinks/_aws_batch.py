@@ -7,11 +7,11 @@ queue or topic; its `str` begins every sentence.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from sinkwell.core import BatchRefused, Delivered, InvalidRecord, Policy, Receipt, Rejected, Retry, Unknown, Verdict
 
-from ._aws_verdicts import AwsError, Meaning, classify, short, throttled
+from ._aws_verdicts import AwsError, Meaning, short, throttled
 from ._encode import encoded
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 P = TypeVar("P")
 R = TypeVar("R", bound=Receipt)
+Judge: TypeAlias = "Callable[[Exception, Mapping[str, Meaning], str], Retry | Rejected | Unknown]"
 
 # SQS and SNS forget a deduplication id after five minutes ("Exactly-once processing", SQS developer guide; "Message
 # deduplication for FIFO topics", SNS developer guide; November 2026); the margin is for the last attempt's time on the
@@ -49,16 +50,18 @@ def retries_too_long(policy: Policy, to: object, service: str) -> str | None:
     )
 
 
-def before_sending(error: Exception, known: Mapping[str, Meaning], to: object) -> Retry | Rejected:
+def before_sending(judge: Judge, error: Exception, known: Mapping[str, Meaning], to: object) -> Retry | Rejected:
     """Judge a failure to read a queue's or topic's attributes: the messages themselves were not sent."""
     try:
-        verdict = classify(error, known, str(to))
+        verdict = judge(error, known, str(to))
     except BatchRefused as refused:
         return Rejected(refused.__cause__ or refused)
     return Retry(verdict.error) if isinstance(verdict, Unknown) else verdict
 
 
-async def read_first(reading: Awaitable[P], known: Mapping[str, Meaning], to: object) -> P | Retry | Rejected:
+async def read_first(
+    judge: Judge, reading: Awaitable[P], known: Mapping[str, Meaning], to: object
+) -> P | Retry | Rejected:
     """Wait for the attributes of a queue or topic that is written to for the first time, or say why nothing was sent.
 
     Cancelled: the attempt's time is up.
@@ -68,7 +71,7 @@ async def read_first(reading: Awaitable[P], known: Mapping[str, Meaning], to: ob
     except asyncio.CancelledError:
         return Retry(TimeoutError(f"{to}: its attributes were not read in time, nothing was sent"))
     except Exception as error:  # noqa: BLE001 - every one is judged, and none keeps its frames
-        return before_sending(error, known, to)
+        return before_sending(judge, error, known, to)
 
 
 def entry_verdict(

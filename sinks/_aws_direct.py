@@ -8,10 +8,7 @@ Where the client would do anything else to a request, `Direct.of` refuses, and t
 from __future__ import annotations
 
 import os
-import re
 import time
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
@@ -20,8 +17,9 @@ from botocore.exceptions import ClientError, ConnectionClosedError, NoCredential
 from botocore.parsers import create_parser
 from pydantic_core import from_json
 
-from ._aws_answer import is_intact
+from ._aws_answer import is_intact, most_bytes
 from ._aws_fit import NotDirectError, check_client, endpoint_for, is_query, keepalive_of, tls_of
+from ._aws_identity import fresh_in_time
 from ._aws_signature import Credentials, Signer
 from ._aws_wire import Address, Pool
 from ._aws_xml import read_entries, without_document_type
@@ -32,22 +30,17 @@ if TYPE_CHECKING:
     from sinkwell.core import Policy
 
     from ._aws_answer import Answer
+    from ._aws_clock import Clock
     from ._aws_fit import Endpoint
 
 _FIRST_ERROR = 300
-# What a service echoes may be longer than what it got: numbers written out, characters as escapes.
-_ECHO = 16
-_LEAST_LIMIT_BYTES = 1024 * 1024
 _MOST_ENDPOINTS = 100
-# AWS refuses a signature that is more than five minutes away from its own clock; AWS's other SDKs act at four.
-_TOLERATED_SKEW = 240.0
-_ABOUT_TIME = re.compile(rb"TimeTooSkewed|ignature|RequestExpired")
 
 
 class Direct:
     """Sends one operation's requests. Made by `Direct.of`."""
 
-    def __init__(self, client: Any, operation: str, policy: Policy) -> None:
+    def __init__(self, client: Any, operation: str, policy: Policy, clock: Clock) -> None:
         self._client = client
         self._operation = client.meta.service_model.operation_model(operation)
         self._read = partial(read_entries, operation) if is_query(client) else _read_json
@@ -59,8 +52,7 @@ class Direct:
         self._endpoints: dict[Hashable, _Way] = {}
         self._pools: dict[Address, Pool] = {}
         self._is_in_lambda = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
-        # Seconds that AWS's clock is ahead of this machine's.
-        self._skew = 0.0
+        self._clock = clock
         self._second, self._stamp = 0, ""
 
     def __repr__(self) -> str:
@@ -68,7 +60,9 @@ class Direct:
         return f"<Direct {self._operation.name}>"
 
     @classmethod
-    async def of(cls, client: object, operation: str, parameters: Mapping[str, object], policy: Policy) -> Direct:
+    async def of(
+        cls, client: object, operation: str, parameters: Mapping[str, object], policy: Policy, clock: Clock
+    ) -> Direct:
         """Make one that sends what the client would send.
 
         Args:
@@ -76,13 +70,14 @@ class Direct:
             operation: AWS's name of it.
             parameters: of a first request, without its records.
             policy: for its timeout.
+            clock: dates the signatures; whoever reads the refusals sets it.
 
         Raises:
             NotDirectError: the client does, or might do, more than this can. It says what.
         """
         try:
             check_client(client, operation)
-            direct = cls(client, operation, policy)
+            direct = cls(client, operation, policy, clock)
             await direct._way_for(None, parameters)
         except NotDirectError:
             raise
@@ -105,7 +100,7 @@ class Direct:
         """
         credentials = await self._current_credentials()
         way = self._endpoints.get(place) or await self._way_for(place, parameters)
-        answer = await way.pool.send(self._request(way, credentials, body), max(_LEAST_LIMIT_BYTES, _ECHO * len(body)))
+        answer = await way.pool.send(self._request(way, credentials, body), most_bytes(len(body)))
         if not is_intact(answer.headers, answer.body):
             raise ConnectionClosedError(endpoint_url=way.path, error="the checksum is not that of the body")
         if answer.status >= _FIRST_ERROR:
@@ -119,9 +114,9 @@ class Direct:
 
     async def _current_credentials(self) -> Credentials:
         """Return the session's credentials, which it renews when they grow old."""
-        if self._credentials is None:
+        frozen = await fresh_in_time(self._credentials)
+        if frozen is None:
             raise NoCredentialsError
-        frozen = await self._credentials.get_frozen_credentials()
         if frozen is not self._frozen or self._usable is None:
             usable = Credentials(frozen.access_key, frozen.secret_key, frozen.token)
             if not all(text.isascii() and text.isprintable() for text in (usable.access_key, usable.token or "")):
@@ -161,15 +156,14 @@ class Direct:
         return head.encode("ascii") + body
 
     def _now(self) -> str:
-        second = int(time.time() + self._skew)
+        second = int(time.time() + self._clock.ahead)
         if second != self._second:
             self._second = second
-            self._stamp = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
+            self._stamp = self._clock.stamp()
         return self._stamp
 
     def _error(self, answer: Answer) -> ClientError:
         """Return what the client would raise: botocore's own parser reads the answer."""
-        self._learn_the_time(answer)
         model = self._operation.service_model
         parser: Any = create_parser(model.resolved_protocol)
         response = {
@@ -183,16 +177,6 @@ class Direct:
         if shape is not None:
             parsed.update(parser.parse(response, shape))
         return ClientError(parsed, self._operation.name)
-
-    def _learn_the_time(self, answer: Answer) -> None:
-        """Set the clock by the server's if it refused the request and its own time is far away."""
-        if answer.status not in (400, 401, 403) or not _ABOUT_TIME.search(answer.body):
-            return
-        try:
-            ahead = parsedate_to_datetime(answer.headers["date"]).timestamp() - time.time()
-        except (KeyError, ValueError, TypeError):
-            return
-        self._skew = ahead if abs(ahead) > _TOLERATED_SKEW else 0.0
 
 
 class _Way(NamedTuple):

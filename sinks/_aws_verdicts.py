@@ -5,6 +5,7 @@ Before: an API call's answer or exception. After: one verdict for each entry of 
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 from enum import Enum
@@ -34,6 +35,15 @@ if TYPE_CHECKING:
 
 class NotConnectedError(EndpointConnectionError):
     """No connection could be made, so nothing was sent. Not botocore's: its own class says that of resets, too."""
+
+
+class NoCredentialsYetError(CredentialRetrievalError):
+    """The session's provider could not give credentials now, so nothing was sent."""
+
+    fmt = "{error_msg}"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(error_msg=why)
 
 
 class Meaning(Enum):
@@ -74,8 +84,25 @@ AWS_CODES = codes(
     }
 )
 
+# Of `Meaning.CREDENTIALS`, those that say that credentials have had their time: the same ones are of no use any more.
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
+# What the providers of credentials call, within a call of ours and before anything of it is sent.
+_PROVIDERS_CALLS = frozenset(
+    {
+        "AssumeRole",
+        "AssumeRoleWithSAML",
+        "AssumeRoleWithWebIdentity",
+        "CreateOAuth2Token",
+        "CreateToken",
+        "GetRoleCredentials",
+        "GetSessionToken",
+    }
+)
+_WITHOUT_CREDENTIALS = NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError
+
 # Enough to tell what is wrong, whatever a server sends.
 _LONGEST_TEXT = 300
+_ABOUT_TIME = re.compile("TimeTooSkewed|ignature|RequestExpired")
 
 
 class AwsError(SinkwellError):
@@ -102,6 +129,8 @@ def classify(error: Exception, known: Mapping[str, Meaning], what: str) -> Retry
         BatchRefused: nothing was written, because of one record that the answer does not name.
     """
     if isinstance(error, ClientError):
+        if error.operation_name in _PROVIDERS_CALLS:
+            return classify(not_had(error), known, what)
         return _by_answer(error, known, what)
     said = AwsError(f"{what}: {_unanswered(error)}", code=type(error).__name__)
     said.__cause__ = without_secrets(error)
@@ -133,24 +162,48 @@ def was_not_sent(error: Exception) -> bool:
         return isinstance(error.kwargs.get("error"), aiohttp.ClientConnectorError)
     if isinstance(error, ProxyConnectionError):
         return isinstance(error.kwargs.get("error"), aiohttp.ClientProxyConnectionError)
-    return isinstance(
-        error,
-        ConnectTimeoutError
-        | SSLError
-        | NoCredentialsError
-        | PartialCredentialsError
-        | CredentialRetrievalError
-        | TokenRetrievalError,
-    )
+    return isinstance(error, (ConnectTimeoutError, SSLError, *_WITHOUT_CREDENTIALS))
+
+
+def lacks_credentials(error: Exception) -> bool:
+    """Whether the request could not be signed."""
+    return isinstance(error, _WITHOUT_CREDENTIALS)
+
+
+def not_had(error: Exception) -> NoCredentialsYetError:
+    """Return what a provider's failure means for the request that waits for its credentials."""
+    if not isinstance(error, ClientError):
+        failed = NoCredentialsYetError(f"{type(error).__name__} from the session's provider")
+        failed.__cause__ = without_secrets(error)
+        return failed
+    meaning, code, _ = meaning_of(error, AWS_CODES)
+    # As in `_by_answer`: such a text quotes the signed request.
+    words = "" if meaning is Meaning.CREDENTIALS else f": {words_of(error)}"
+    return NoCredentialsYetError(f"{error.operation_name} answered {short(code)}{words}")
+
+
+def has_expired(error: ClientError) -> bool:
+    """Whether the service says that the credentials have had their time."""
+    return not _EXPIRED.isdisjoint(_names(error))
+
+
+def speaks_of_time(error: ClientError) -> bool:
+    """Whether a refusal may be for a clock that is wrong: it then tells its own time."""
+    text = " ".join([*_names(error), str(_part(error, "Error").get("Message", ""))])
+    return meaning_of(error, {})[2] in (400, 401, 403) and _ABOUT_TIME.search(text) is not None
+
+
+def headers_of(error: ClientError) -> Mapping[str, str]:
+    """Return the answer's headers, by lower-case names."""
+    found = _part(error, "ResponseMetadata").get("HTTPHeaders")
+    return cast("Mapping[str, str]", found) if is_mapping(found) else {}
 
 
 def meaning_of(error: ClientError, known: Mapping[str, Meaning]) -> tuple[Meaning, str, int | None]:
     """Return what AWS's answer means, its code without the old prefix, and its HTTP status."""
     status = _part(error, "ResponseMetadata").get("HTTPStatusCode")
     status = status if isinstance(status, int) else None
-    said = _part(error, "Error")
-    # SQS and others speak two dialects at once: `Code` is the older name, `QueryErrorCode` the newer.
-    names = [_bare(name) for name in (said.get("Code"), said.get("QueryErrorCode")) if isinstance(name, str)]
+    names = _names(error)
     meaning = next((known[name] for name in names if name in known), None)
     return meaning or _by_status(status), names[0] if names else "no code", status
 
@@ -201,6 +254,12 @@ def entries_named(answer: object, count: int) -> list[Mapping[str, object] | Non
 def words_of(error: ClientError) -> str:
     """Return AWS's message. Not for `Meaning.CREDENTIALS`: it quotes the signed request, session token included."""
     return short(_part(error, "Error").get("Message", ""))
+
+
+def _names(error: ClientError) -> list[str]:
+    said = _part(error, "Error")
+    # SQS and others speak two dialects at once: `Code` is the older name, `QueryErrorCode` the newer.
+    return [_bare(name) for name in (said.get("Code"), said.get("QueryErrorCode")) if isinstance(name, str)]
 
 
 def _part(error: ClientError, name: str) -> Mapping[str, object]:
@@ -267,6 +326,8 @@ def _unanswered(error: Exception) -> str:
         return "the client library refused to send the request"
     if _is_untrusted(error):
         return "the server's certificate is not to be trusted"
+    if isinstance(error, NoCredentialsYetError):
+        return f"no credentials to sign with ({error})"
     if was_not_sent(error):
         return f"could not be reached ({type(error).__name__})"
     return f"no answer that can be read ({type(error).__name__})"

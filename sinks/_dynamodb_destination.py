@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
 from sinkwell.core import (
@@ -24,7 +25,7 @@ from sinkwell.core import (
 from ._aws import AwsSettings, setup_problem
 from ._aws_destination import AwsDestination
 from ._aws_transport import NotDirectError
-from ._aws_verdicts import AWS_CODES, AwsError, Meaning, classify, codes, is_mapping
+from ._aws_verdicts import AWS_CODES, AwsError, Meaning, codes, is_mapping
 from ._dynamodb_answer import DynamoDBReceipt, consumed_capacity, only_hot_keys, verdicts_of
 from ._dynamodb_item import with_bytes
 from ._dynamodb_record import Delete, Put, Write, encode_delete, encode_item, encode_put, request_body
@@ -193,7 +194,7 @@ class DynamoDBDestination(AwsDestination[DynamoDBApi]):
             answer = await self._answer(request)
         except Exception as error:  # noqa: BLE001 - whatever a client raises, it is about these entries
             names = " and ".join(repr(name) for name in [*request][:3])
-            verdict = classify(error, DYNAMODB_CODES, f"DynamoDB table {names}")
+            verdict = self._way.identity.judge(error, DYNAMODB_CODES, f"DynamoDB table {names}")
             if isinstance(verdict, Retry) and only_hot_keys(error):
                 verdict = Retry(verdict.error)
             return [verdict] * len(entries)
@@ -208,13 +209,13 @@ class DynamoDBDestination(AwsDestination[DynamoDBApi]):
             try:
                 answer = await direct.call(tables, {"RequestItems": dict.fromkeys(tables, ())}, self._body(request))
             except NotDirectError as error:
-                await self._way.leave(error)
+                self._way.leave(error)
             else:
                 return with_bytes(answer) if is_mapping(answer) and answer.get("UnprocessedItems") else answer
         assert self._api is not None, "write comes after open"
         items = {name: [write.request for write in writes] for name, writes in request.items()}
         options = {"ReturnConsumedCapacity": "TOTAL"} if self._counts_capacity else {}
-        return await self._api.batch_write_item(RequestItems=items, **options)
+        return await self._way.identity.send(partial(self._api.batch_write_item, RequestItems=items, **options))
 
     def _body(self, request: Mapping[str, Sequence[Write]]) -> bytes:
         return request_body(request, counts_capacity=self._counts_capacity)
@@ -259,7 +260,7 @@ class DynamoDBDestination(AwsDestination[DynamoDBApi]):
 
     async def _described(self, name: str) -> Table:
         assert self._api is not None, "open makes the client"
-        answer = await self._api.describe_table(TableName=name)
+        answer = await self._way.identity.call(partial(self._api.describe_table, TableName=name))
         told = answer.get("Table") if is_mapping(answer) else None
         table = Table.read(name, told) if is_mapping(told) else None
         if told is None or table is None:  # botocore makes an empty dict of a garbled answer

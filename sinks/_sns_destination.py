@@ -25,8 +25,9 @@ from sinkwell.core import (
 from ._aws import AwsSettings, setup_problem
 from ._aws_batch import converted, entry_verdict, read_first, retries_too_long
 from ._aws_destination import AwsDestination
+from ._aws_stats import Targets
 from ._aws_transport import NotDirectError
-from ._aws_verdicts import AWS_CODES, AwsError, Meaning, classify, codes, entries_named, meaning_of
+from ._aws_verdicts import AWS_CODES, AwsError, Meaning, codes, entries_named, meaning_of
 from ._sns_form import Payload, request_body
 from ._sns_message import (
     DEFAULT_BYTES,
@@ -111,6 +112,7 @@ class SnsDestination(AwsDestination[SnsApi]):
         self._encode = encode
         # Every topic whose attributes were read. Others are read by the first write to them.
         self._topics: dict[str, Topic] = {}
+        self.targets = Targets()
         # What the most generous topic allows; `open` sets what the sink's own does.
         self.limits = Limits(records=MAX_RECORDS, bytes=MOST_BYTES, keys_repeat=not strict_order, retry_unknown=True)
         if problem := self._retries_too_long(self._topic):
@@ -157,6 +159,14 @@ class SnsDestination(AwsDestination[SnsApi]):
         return encode_message(message, topic)
 
     async def write(self, batch: Batch, /) -> list[Verdict[SnsReceipt]]:
+        """Send one request, and count what becomes of it.
+
+        Raises:
+            BatchRefused: SNS refused all of it because of one message.
+        """
+        return await self.targets.counted(batch, self._write(batch))
+
+    async def _write(self, batch: Batch) -> list[Verdict[SnsReceipt]]:
         """Send one request. What the topic takes only in another one, or not at all, stays behind.
 
         Raises:
@@ -166,7 +176,7 @@ class SnsDestination(AwsDestination[SnsApi]):
         topic = self._topics.get(arn)
         if topic is None:
             unread = Topic.unread(arn)
-            read = await read_first(self._learn(unread), SNS_CODES, unread)
+            read = await read_first(self._way.identity.judge, self._learn(unread), SNS_CODES, unread)
             if isinstance(read, (Retry, Rejected)):
                 return [read] * len(batch)
             topic = read
@@ -186,7 +196,7 @@ class SnsDestination(AwsDestination[SnsApi]):
         except Exception as error:  # noqa: BLE001 - whatever a client raises, it is about these entries
             if len(going) > 1 and isinstance(error, ClientError) and meaning_of(error, SNS_CODES)[1] == _TOO_LONG:
                 return [self._too_much(topic, going)] * len(going)
-            return [classify(error, SNS_CODES, str(topic))] * len(going)
+            return [self._way.identity.judge(error, SNS_CODES, str(topic))] * len(going)
         return [
             entry_verdict(item, SNS_CODES, topic, partial(_receipt, entry.attempts))
             for item, entry in zip(entries_named(answer, len(going)), going, strict=True)
@@ -198,10 +208,11 @@ class SnsDestination(AwsDestination[SnsApi]):
             try:
                 return await direct.call(None, {"TopicArn": arn}, request_body(arn, payloads))
             except NotDirectError as error:
-                await self._way.leave(error)
+                self._way.leave(error)
         assert self._api is not None, "write comes after open"
         entries = [{"Id": str(index), **payload.fields} for index, payload in enumerate(payloads)]
-        return await self._api.publish_batch(TopicArn=arn, PublishBatchRequestEntries=entries)
+        publish = partial(self._api.publish_batch, TopicArn=arn, PublishBatchRequestEntries=entries)
+        return await self._way.identity.send(publish)
 
     def _too_much(self, topic: Topic, going: Sequence[Entry]) -> Retry:
         """Ask less of the topic from now on: its limit was lowered, or it counts what its documents don't tell.
@@ -215,7 +226,7 @@ class SnsDestination(AwsDestination[SnsApi]):
 
     async def _learn(self, topic: Topic) -> Topic:
         assert self._api is not None, "open makes the client"
-        answer = await self._api.get_topic_attributes(TopicArn=topic.arn)
+        answer = await self._way.identity.call(partial(self._api.get_topic_attributes, TopicArn=topic.arn))
         found = cast("_TopicAttributes", answer).get("Attributes")
         if not found:  # every topic has an ARN and an owner: this answer is not whole
             raise AwsError(f"{topic}: the answer does not tell its attributes", code="Unanswered")

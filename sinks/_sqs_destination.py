@@ -26,8 +26,9 @@ from sinkwell.core import (
 from ._aws import AwsSettings, setup_problem
 from ._aws_batch import converted, entry_verdict, read_first, retries_too_long
 from ._aws_destination import AwsDestination
+from ._aws_stats import Targets
 from ._aws_transport import NotDirectError
-from ._aws_verdicts import AWS_CODES, AwsError, Meaning, classify, codes, entries_named, short
+from ._aws_verdicts import AWS_CODES, AwsError, Meaning, codes, entries_named, short
 from ._sqs_digest import first_difference
 from ._sqs_message import MAX_BATCH_BYTES, Queue, SqsMessage, encode_body, encode_message
 
@@ -101,6 +102,7 @@ class SqsDestination(AwsDestination[SqsApi]):
         self._fair_queues = fair_queues
         # Every queue whose attributes were read. Others are read by the first write to them.
         self._queues: dict[str, Queue] = {}
+        self.targets = Targets()
         self.limits = Limits(
             records=MAX_RECORDS, bytes=MAX_BATCH_BYTES, keys_repeat=not strict_order, retry_unknown=True
         )
@@ -145,6 +147,14 @@ class SqsDestination(AwsDestination[SqsApi]):
         return encode_message(message, queue, fair_queues=self._fair_queues)
 
     async def write(self, batch: Batch, /) -> list[Verdict[SqsReceipt]]:
+        """Send one request, and count what becomes of it.
+
+        Raises:
+            BatchRefused: SQS refused all of it because of one message.
+        """
+        return await self.targets.counted(batch, self._write(batch))
+
+    async def _write(self, batch: Batch) -> list[Verdict[SqsReceipt]]:
         """Send one request.
 
         Raises:
@@ -154,7 +164,7 @@ class SqsDestination(AwsDestination[SqsApi]):
         queue = self._queues.get(url)
         if queue is None:
             unread = Queue.unread(url)
-            read = await read_first(self._learn(unread), SQS_CODES, unread)
+            read = await read_first(self._way.identity.judge, self._learn(unread), SQS_CODES, unread)
             if isinstance(read, (Retry, Rejected)):
                 return [read] * len(batch)
             queue = read
@@ -164,7 +174,7 @@ class SqsDestination(AwsDestination[SqsApi]):
         try:
             answer = await self._send(url, batch.payloads)
         except Exception as error:  # noqa: BLE001 - whatever a client raises, it is about these entries
-            return [classify(error, SQS_CODES, str(queue))] * len(batch)
+            return [self._way.identity.judge(error, SQS_CODES, str(queue))] * len(batch)
         said = entries_named(answer, len(batch))
         return [_verdict(item, entry, queue) for item, entry in zip(said, batch.entries, strict=True)]
 
@@ -174,17 +184,18 @@ class SqsDestination(AwsDestination[SqsApi]):
             try:
                 return await direct.call(None, {"QueueUrl": url}, _body(url, payloads))
             except NotDirectError as error:
-                await self._way.leave(error)
+                self._way.leave(error)
         assert self._api is not None, "write comes after open"
         entries = [{"Id": str(index), **payload.fields} for index, payload in enumerate(payloads)]
-        return await self._api.send_message_batch(QueueUrl=url, Entries=entries)
+        return await self._way.identity.send(partial(self._api.send_message_batch, QueueUrl=url, Entries=entries))
 
     async def _learn(self, queue: Queue) -> Queue:
         assert self._api is not None, "open makes the client"
         names = ["QueueArn", "MaximumMessageSize"]
         if queue.is_fifo:  # of a standard queue, SQS calls the attribute unknown and refuses to answer
             names.append("ContentBasedDeduplication")
-        answer = await self._api.get_queue_attributes(QueueUrl=queue.url, AttributeNames=names)
+        read = partial(self._api.get_queue_attributes, QueueUrl=queue.url, AttributeNames=names)
+        answer = await self._way.identity.call(read)
         found = cast("_QueueAttributes", answer).get("Attributes")
         if not found:  # every queue has an ARN: this is the empty dict that botocore makes of a garbled answer
             raise AwsError(f"{queue}: the answer does not tell its attributes", code="Unanswered")

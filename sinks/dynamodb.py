@@ -5,10 +5,10 @@ One sink serves one table, or several of one region in the same requests. See do
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Self
 
-from sinkwell.core import Policy, Sink, SinkStats
+from sinkwell.core import Policy, Sink
 
 from ._extras import needs_extra
 
@@ -18,6 +18,7 @@ with needs_extra("dynamodb"):
 
     from ._aws import AwsSession, AwsSettings, Transport
     from ._aws_settings import AwsVariables
+    from ._aws_stats import AwsStats, extended
     from ._aws_verdicts import AwsError
     from ._dynamodb_answer import DynamoDBReceipt
     from ._dynamodb_destination import DynamoDBDestination
@@ -46,7 +47,7 @@ __all__ = [
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
-class DynamoDBStats(SinkStats):
+class DynamoDBStats(AwsStats):
     """A snapshot of a DynamoDB sink.
 
     Attributes:
@@ -163,9 +164,8 @@ class DynamoDBSink(Sink[object, DynamoDBReceipt]):
 
     def stats(self) -> DynamoDBStats:
         """Return a snapshot of what is pending and what has happened so far; after close, the last one."""
-        stats = super().stats()
-        told = {each.name: getattr(stats, each.name) for each in fields(SinkStats)}
-        return DynamoDBStats(**told, consumed_capacity=dict(self._consumed))
+        consumed = dict(self._consumed)
+        return extended(super().stats(), DynamoDBStats, transport=self.transport, consumed_capacity=consumed)
 
     @classmethod
     def from_env(cls, env_file: str | Path | None = ".env") -> Self:

@@ -5,6 +5,7 @@ One sink serves one topic, or many of one region: `SnsMessage.topic_arn` names a
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from sinkwell.core import Policy, Sink
@@ -14,6 +15,7 @@ from ._extras import needs_extra
 with needs_extra("sns"):
     from ._aws import AwsSession, AwsSettings, Transport
     from ._aws_settings import AwsVariables
+    from ._aws_stats import AwsStats, TargetStats, extended
     from ._aws_verdicts import AwsError
     from ._json import json_text
     from ._sns_destination import SnsDestination, SnsReceipt
@@ -22,7 +24,7 @@ from ._aws_message import AttributeValue
 from ._sns_message import SnsAttribute, SnsMessage, is_topic_arn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from sinkwell.core import DeadLetterTarget, Observer
@@ -35,8 +37,21 @@ __all__ = [
     "SnsMessage",
     "SnsReceipt",
     "SnsSink",
+    "SnsStats",
+    "TargetStats",
     "Transport",
 ]
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class SnsStats(AwsStats):
+    """A snapshot of an SNS sink.
+
+    Attributes:
+        topics: what each one was sent, and what became of it, by its ARN; those that were written to.
+    """
+
+    topics: Mapping[str, TargetStats] = field(default_factory=dict[str, TargetStats])
 
 
 class SnsSink(Sink[object, SnsReceipt]):
@@ -113,6 +128,11 @@ class SnsSink(Sink[object, SnsReceipt]):
     def transport(self) -> str:
         """How batches are sent: `"direct"`, or `"client"` with the reason. `"unopened"` before the sink is open."""
         return self._way.transport
+
+    def stats(self) -> SnsStats:
+        """Return a snapshot of what is pending and what has happened so far; after close, the last one."""
+        topics = self._way.targets.stats()
+        return extended(super().stats(), SnsStats, transport=self.transport, topics=topics)
 
     @classmethod
     def from_env(cls, env_file: str | Path | None = ".env") -> Self:

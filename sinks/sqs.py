@@ -6,6 +6,7 @@ One sink serves one queue, or many of one region: `SqsMessage.queue_url` names a
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from sinkwell.core import Policy, Sink
@@ -15,6 +16,7 @@ from ._extras import needs_extra
 with needs_extra("sqs"):
     from ._aws import AwsSession, AwsSettings, Transport
     from ._aws_settings import AwsVariables
+    from ._aws_stats import AwsStats, TargetStats, extended
     from ._aws_verdicts import AwsError
     from ._json import json_text
     from ._sqs_destination import SqsDestination, SqsReceipt
@@ -23,7 +25,7 @@ from ._aws_message import AttributeValue
 from ._sqs_message import SqsAttribute, SqsMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from sinkwell.core import DeadLetterTarget, Observer
@@ -36,10 +38,23 @@ __all__ = [
     "SqsMessage",
     "SqsReceipt",
     "SqsSink",
+    "SqsStats",
+    "TargetStats",
     "Transport",
 ]
 
 _REGION = re.compile(r"https://(?:sqs\.)?([a-z]{2}(?:-[a-z]+)+-\d)\.(?:queue\.)?amazonaws\.com(?:\.cn)?/")
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class SqsStats(AwsStats):
+    """A snapshot of an SQS sink.
+
+    Attributes:
+        queues: what each one was sent, and what became of it, by its URL; those that were written to.
+    """
+
+    queues: Mapping[str, TargetStats] = field(default_factory=dict[str, TargetStats])
 
 
 class SqsSink(Sink[object, SqsReceipt]):
@@ -124,6 +139,11 @@ class SqsSink(Sink[object, SqsReceipt]):
     def transport(self) -> str:
         """How batches are sent: `"direct"`, or `"client"` with the reason. `"unopened"` before the sink is open."""
         return self._way.transport
+
+    def stats(self) -> SqsStats:
+        """Return a snapshot of what is pending and what has happened so far; after close, the last one."""
+        queues = self._way.targets.stats()
+        return extended(super().stats(), SqsStats, transport=self.transport, queues=queues)
 
     @classmethod
     def from_env(cls, env_file: str | Path | None = ".env") -> Self:

@@ -5,6 +5,7 @@ from ._answers import Contradict as Contradict
 from ._answers import Omit as Omit
 from ._answers import Reorder as Reorder
 from ._answers import Repeat as Repeat
+from ._clock import ClockAhead as ClockAhead
 from ._dynamodb import DynamoDB as DynamoDB
 from ._dynamodb_table import StoredWrite as StoredWrite
 from ._endpoint import AwsEndpoint as AwsEndpoint
@@ -51,6 +52,7 @@ __all__ = [
     "AwsPlan",
     "AwsRequest",
     "Bandwidth",
+    "ClockAhead",
     "Contradict",
     "CutAnswer",
     "Drop",

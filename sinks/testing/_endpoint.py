@@ -210,7 +210,7 @@ class AwsEndpoint:
         if not chosen:
             return True
         if any(isinstance(fault, DropUnread) for fault, _ in chosen):
-            request = self._new_request(prefix, action)
+            request = self._new_request(prefix, action, head)
             request.faults = tuple(repr(fault) for fault, _ in chosen)
             request.ending = "dropped"
             connection.drop()
@@ -226,7 +226,7 @@ class AwsEndpoint:
         else:
             (prefix, _, action), document = head.target.partition("."), _read_document(body)
             chosen = self._chosen.pop(connection, []) if self._chosen else []
-        request = self._new_request(prefix, action)
+        request = self._new_request(prefix, action, head)
         request.document = document or {}
         chosen += self.plan.ask_scripts(request)
         if document is not None and not chosen:
@@ -240,9 +240,10 @@ class AwsEndpoint:
         else:
             self._carry_out(turn, connection)
 
-    def _new_request(self, prefix: str, action: str) -> AwsRequest:
+    def _new_request(self, prefix: str, action: str, head: Head) -> AwsRequest:
         self._requests += 1
         request = AwsRequest(self._requests, self._service(prefix).name, action, self._loop.time())
+        request.signed_at = head.signed_at
         if self._remembers:
             self.log.append(request)
         self._arrived[action] += 1

@@ -24,6 +24,8 @@ class Head:
     length: int
     # The older query protocol: the action is in the body.
     is_form: bool = False
+    # `X-Amz-Date`: when the client says that it signed.
+    signed_at: str = ""
 
 
 class Handler(Protocol):
@@ -145,7 +147,7 @@ def parse_head(head: bytes) -> Head:
     lines = head.split(b"\r\n")
     if not lines[0].startswith(b"POST "):
         raise BadRequestError(405)
-    target, length, is_form = "", -1, False
+    target, length, is_form, signed_at = "", -1, False, ""
     for line in lines[1:]:
         name, _, value = line.partition(b":")
         name = name.lower()
@@ -158,8 +160,10 @@ def parse_head(head: bytes) -> Head:
             length = int(digits[:20])
         elif name == b"content-type":
             is_form = value.strip().lower().startswith(b"application/x-www-form-urlencoded")
+        elif name == b"x-amz-date":
+            signed_at = value.strip().decode("latin-1")
     if length < 0:
         raise BadRequestError(411)
     if length > MAX_BODY_BYTES:
         raise BadRequestError(413)
-    return Head(target, length, is_form)
+    return Head(target, length, is_form, signed_at)

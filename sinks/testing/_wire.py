@@ -74,6 +74,7 @@ class AwsRequest:
         answer: the body of the answer, all of it even when the connection was cut within.
         ending: `"answered"`: all of the answer was sent. `"cut"`: a part. `"dropped"`: the connection was closed
             without a byte. `"hung"`: nothing will be sent. `"open"`: still at work, or the client left before the end.
+        signed_at: the date of its signature, as `20261121T120000Z`; empty if it told none.
     """
 
     number: int
@@ -87,6 +88,7 @@ class AwsRequest:
     status: int = 0
     answer: bytes = b""
     ending: Ending = "open"
+    signed_at: str = ""
 
     @property
     def entries(self) -> list[Document]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +19,7 @@ from sinkwell.sinks._aws_signature import Credentials
 from sinkwell.sinks.dynamodb import DynamoDBSink
 from sinkwell.sinks.sns import SnsSink
 from sinkwell.sinks.sqs import SqsSink
-from sinkwell.sinks.testing import AwsEndpoint, Hang, Redirect, Refuse
+from sinkwell.sinks.testing import AwsEndpoint, Hang, Redirect
 
 
 async def test_a_request_has_the_headers_that_the_client_sends(aws: AwsEndpoint, session: Any) -> None:
@@ -73,46 +72,11 @@ async def test_nothing_speaks_against_the_direct_way_with_a_plain_session(
     assert kind(name, session=session, endpoint_url=aws.url).transport == "unopened"
 
 
-def handled(event: str) -> Any:
-    session = get_session()
-    session.set_credentials("testing", "testing")
-    session.register(event, lambda **_: None)
-    return session
-
-
 def configured(**options: Any) -> Any:
     session = get_session()
     session.set_credentials("testing", "testing")
     session.set_default_client_config(AioConfig(**options))
     return session
-
-
-@pytest.mark.parametrize(
-    ("make", "reason"),
-    [
-        (lambda: handled("before-send.sqs"), "an event handler is registered"),
-        (lambda: handled("before-call.sqs.SendMessageBatch"), "an event handler is registered"),
-        (lambda: handled("choose-signer.sqs"), "an event handler is registered"),
-        (lambda: configured(signature_version=UNSIGNED), "the signature version is none, not v4"),
-        (lambda: configured(connector_args={"use_dns_cache": False}), "connector_args are set"),
-    ],
-)
-async def test_what_only_the_client_does_is_left_to_it_and_said(
-    aws: AwsEndpoint, make: Any, reason: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, logger="sinkwell")
-    options: Any = {"session": make(), "endpoint_url": aws.url, "region_name": "us-east-1"}
-    queue_url = aws.sqs.create_queue("orders")
-    with pytest.raises(ConfigError, match=f'transport="direct" is not possible: .*{reason}'):
-        async with SqsSink(queue_url, transport="direct", **options):
-            pass
-    sink = SqsSink(queue_url, **options)
-    with contextlib.suppress(ConfigError):  # the proxy is not there
-        await sink.open()
-    assert sink.transport.startswith("client (")
-    assert reason in sink.transport
-    assert reason in caplog.text
-    await sink.close()
 
 
 @pytest.mark.parametrize("transport", ["direct", "client"])
@@ -194,18 +158,6 @@ async def test_credentials_that_are_renewed_are_used_from_then_on(aws: AwsEndpoi
         await sink.put("b")
         assert direct._usable == Credentials("NEW", "s2", "t2")
         assert "s2" not in repr(direct._usable) + repr(direct)
-
-
-async def test_a_clock_that_is_wrong_is_set_by_the_servers(aws: AwsEndpoint, session: Any) -> None:
-    async with SqsSink(aws.sqs.create_queue("orders"), session=session, endpoint_url=aws.url) as sink:
-        direct = sink._destination._way.direct
-        answer = SimpleNamespace(
-            status=403, headers={"date": "Sat, 21 Nov 2099 12:00:00 GMT"}, body=b"RequestTimeTooSkewed"
-        )
-        direct._learn_the_time(answer)
-        assert direct._now().startswith("20991121T")
-        aws.plan.next("SendMessageBatch", Refuse("RequestTimeTooSkewed", status=403))
-        assert (await sink.put("a")).attempts == 2
 
 
 async def test_close_with_a_request_on_the_way_leaves_no_task_and_no_connection(aws: AwsEndpoint, session: Any) -> None:

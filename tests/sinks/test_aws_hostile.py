@@ -60,11 +60,14 @@ async def serve(first: bytes, forever: bytes) -> asyncio.Server:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("transport", ["direct", "client"])
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_a_hostile_answer_ends_soon_within_bounds_and_without_a_receipt(session: Any, name: str) -> None:
+async def test_a_hostile_answer_ends_soon_within_bounds_and_without_a_receipt(
+    session: Any, transport: Any, name: str
+) -> None:
     server = await serve(*HOSTILE[name])
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    options: Any = {"session": session, "endpoint_url": url, "policy": ONCE, "transport": "direct"}
+    options: Any = {"session": session, "endpoint_url": url, "policy": ONCE, "transport": transport}
     async with SqsSink(f"{url}/1/orders", **options) as sink:
         tracemalloc.start()
         with pytest.raises(DeliveryError) as failed:

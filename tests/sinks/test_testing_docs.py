@@ -21,7 +21,7 @@ def test_the_example_prints_what_the_page_shows() -> None:
 def test_the_page_names_every_fault() -> None:
     text = _PAGE.read_text()
     package = sinkwell.sinks.testing
-    modules = {"sinkwell.sinks.testing._faults", "sinkwell.sinks.testing._answers"}
+    modules = {f"sinkwell.sinks.testing.{name}" for name in ("_faults", "_answers", "_clock")}
     names = [name for name in package.__all__ if getattr(package, name).__module__ in modules]
     assert len(names) > 20
     assert [name for name in names if f"`{name}(" not in text] == []

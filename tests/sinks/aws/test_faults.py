@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sinkwell.core import BatchRefused, Policy, Retry, Unknown
+from sinkwell.core import Backoff, BatchRefused, Policy, Retry, Unknown
 from sinkwell.sinks._aws_verdicts import AwsError
 from sinkwell.sinks.testing import (
     AccessDenied,
@@ -74,9 +74,8 @@ OF_EVERY = [
     (Hang(applied=False), [U] * 3),
     (Hang(applied=True), [U] * 3),
     (Redirect(), [U] * 3),
-    # credentials: they get renewed while the service runs
-    (ExpiredToken(), [R] * 3),
-    # what a person must mend
+    # what a person must mend; that credentials which a session renews are not of it is in test_identity.py
+    (ExpiredToken(), [X] * 3),
     (AccessDenied(), [X] * 3),
     (Refuse("WhoKnows", status=403), [X] * 3),
 ]
@@ -209,6 +208,23 @@ async def test_a_compressed_answer_that_unfolds_to_megabytes_is_unknown(answerin
     bomb = gzip.compress(b"<" * 20_000_000)
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
     assert isinstance(await answering(head + bomb, resets=False), Unknown)
+
+
+@pytest.mark.parametrize("transport", ["direct", "client"])
+async def test_what_is_put_while_the_service_is_away_arrives_when_it_is_back(
+    aws: AwsEndpoint, service: Service, place: str, sink_for: Any, transport: Any
+) -> None:
+    async with sink_for(place, transport=transport, policy=Policy(backoff=Backoff(base=0.01, cap=0.02))) as sink:
+        await sink.put(service.record("before"))
+        await aws.aclose()
+        delivery = sink.put_nowait(service.record("meanwhile"))
+        while sink.stats().retries < 3:  # noqa: ASYNC110 - the sink counts, it does not call
+            await asyncio.sleep(0)
+        async with AwsEndpoint(port=int(aws.url.rpartition(":")[2])) as back:
+            assert service.create(back) == place
+            await delivery
+            await sink.put(service.record("after"))
+            assert sorted(service.texts(back, place)) == ["after", "meanwhile"]
 
 
 async def test_a_redirect_is_not_followed(aws: AwsEndpoint, service: Service, place: str, opened: Any) -> None:

@@ -52,6 +52,23 @@ async def test_a_message_that_is_sent_again_has_the_same_deduplication_id_and_is
     assert service.texts(aws, fifo) == ["a"]
 
 
+async def test_the_id_for_a_place_that_is_not_read_yet_is_chosen_when_its_message_is_put(
+    aws: AwsEndpoint, service: Messaging, fifo: str, sink_for: Any
+) -> None:
+    home = service.create(aws, "orders")
+    async with sink_for(home) as sink:
+        aws.plan.next(service.reads, ServerError(500))
+        aws.plan.next(service.writes, Drop(applied=True))
+        delivery = sink.put_nowait(service.message_to(fifo, "a", group_id="g"))
+        (entry,) = sink._dispatcher.ledger.open
+        chosen = entry.payload.chosen_id
+        assert (await delivery).attempts == 3
+    assert len(chosen) == 32
+    sent = [entry["MessageDeduplicationId"] for request in aws.requests(service.writes) for entry in request.entries]
+    assert sent == [chosen, chosen]
+    assert service.texts(aws, fifo) == ["a"]
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_group_keeps_its_order_through_partial_failures_and_retries(
     aws: AwsEndpoint, service: Messaging, fifo: str, sink_for: Any, seed: int

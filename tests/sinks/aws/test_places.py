@@ -44,7 +44,7 @@ async def test_a_place_first_named_by_a_record_is_read_before_anything_is_sent_t
     other = service.create(aws, "other.fifo")
     # Nothing was sent when the reading failed: that is never in doubt.
     async with sink_for(place, policy=Policy(on_unknown="fail", backoff=QUICK.backoff)) as sink:
-        aws.plan.next(service.reads, Drop(), ServerError(500), Throttle(), Refuse("ExpiredToken"))
+        aws.plan.next(service.reads, Drop(), ServerError(500), Throttle(), Refuse("RequestExpired"))
         assert (await sink.put(service.message_to(other, "a", group_id="g"))).attempts == 5
         missing = await sink.put_many([service.message_to(place + "-none", "a")])
     assert isinstance(missing[0], DeliveryRejected)

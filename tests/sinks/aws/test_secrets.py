@@ -6,7 +6,6 @@ import io
 import logging
 import pickle
 import traceback
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import aioboto3
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from tests.sinks.aws.service import Service
 
 KEY, SECRET, TOKEN, TEXT = "AKIACANARYKEY", "canary-secret", "canary-token", "canary-text"
-QUICK = Policy(attempt_timeout=0.2, delivery_timeout=0.6, backoff=Backoff(base=0.005, cap=0.01))
+QUICK = Policy(attempt_timeout=0.2, max_attempts=2, backoff=Backoff(base=0.005, cap=0.01))
 QUOTING = f"The Canonical String should have been 'x-amz-security-token:{TOKEN}'"
 FAULTS = [Drop(), Drop(resets=True), Hang(), ServerError(500), AccessDenied(), EmptyAnswer()]
 FAULTS += [Garbage(f"<a>{TOKEN}".encode()), FailEntries()]
@@ -64,6 +63,8 @@ def show(sink: Any, failed: DeliveryError, shown: io.StringIO) -> None:
     print([frame.locals for frame in frames], file=shown)
 
 
+@pytest.mark.parametrize("transport", ["direct", "client"])
+@pytest.mark.parametrize("is_watched", [True, False])
 @pytest.mark.parametrize(
     ("service", "signature", "refusal"),
     [
@@ -73,20 +74,27 @@ def show(sink: Any, failed: DeliveryError, shown: io.StringIO) -> None:
     ],
 )
 async def test_no_text_of_ours_ever_shows_a_secret_or_a_record(
-    aws: AwsEndpoint, service: Service, place: str, caplog: pytest.LogCaptureFixture, signature: str, refusal: str
+    aws: AwsEndpoint,
+    service: Service,
+    place: str,
+    caplog: pytest.LogCaptureFixture,
+    signature: str,
+    refusal: str,
+    transport: Any,
+    is_watched: bool,
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="sinkwell")
     session = aioboto3.Session(aws_access_key_id=KEY, aws_secret_access_key=SECRET, aws_session_token=TOKEN)
-    given = {"session": session, "endpoint_url": aws.url, **service.region}
     shown = io.StringIO()
-    for fault in [*FAULTS, service.throttling, Refuse(signature, QUOTING, 403), Refuse(refusal)]:
-        policy = QUICK if isinstance(fault, Hang) else replace(QUICK, max_attempts=2)
-        async with service.sink(place, observer=Printing(shown), policy=policy, **given) as sink:
+    given = {"session": session, "endpoint_url": aws.url, "transport": transport, **service.region}
+    given["observer"] = Printing(shown) if is_watched else None
+    async with service.sink(place, policy=QUICK, **given) as sink:
+        for fault in [*FAULTS, service.throttling, Refuse(signature, QUOTING, 403), Refuse(refusal)]:
             aws.plan.always(service.writes, fault)
             with pytest.raises(DeliveryError) as failed:
                 await sink.put(service.full_of(TEXT))
-        aws.plan.clear()
-        show(sink, failed.value, shown)
+            aws.plan.clear()
+            show(sink, failed.value, shown)
     text = shown.getvalue() + caplog.text
     assert "canary" not in text
     assert KEY not in text

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiobotocore.session import get_session
 
-from sinkwell.core import ConfigError, DeliveryExpired, DeliveryRejected, InvalidRecord, Outcome, Policy
+from sinkwell.core import ConfigError, DeliveryRejected, InvalidRecord, Outcome, Policy
 from sinkwell.sinks._aws_verdicts import AwsError
 from sinkwell.sinks.dynamodb import Delete, Put
 from sinkwell.sinks.sns import SnsMessage
-from sinkwell.sinks.testing import AwsEndpoint, ExpiredToken, FailEntries, Refuse
+from sinkwell.sinks.testing import AwsEndpoint, FailEntries, Refuse
 from tests.sinks.aws.service import DYNAMODB, KEYS, MESSAGING, QUICK, SNS, SQS
 from tests.sinks.oracle import assert_outcomes_are_true, unleash
 
@@ -161,19 +161,6 @@ async def test_a_place_deleted_while_the_sink_runs_rejects_loudly(
     assert rejected.value.outcome is Outcome.NOT_WRITTEN
     assert isinstance(rejected.value.__cause__, AwsError)
     assert rejected.value.__cause__.code == service.gone_code
-
-
-async def test_credentials_that_expire_are_given_time_to_be_renewed(
-    aws: AwsEndpoint, service: Service, place: str, sink_for: Any
-) -> None:
-    async with sink_for(place, policy=Policy(max_attempts=3, backoff=QUICK.backoff)) as sink:
-        aws.plan.next(service.writes, ExpiredToken(), ExpiredToken())
-        assert (await sink.put(service.record("a"))).attempts == 3
-        aws.plan.always(service.writes, ExpiredToken())
-        with pytest.raises(DeliveryExpired) as expired:
-            await sink.put(service.record("b"))
-    assert expired.value.outcome is Outcome.NOT_WRITTEN
-    assert service.texts(aws, place) == ["a"]
 
 
 @pytest.mark.parametrize(("service", "seed"), [*product([SQS], range(6)), *product([SNS], range(4))])
