@@ -56,7 +56,7 @@ async def test_what_only_the_client_does_is_left_to_it_and_said(
     with pytest.raises(ConfigError, match=f'transport="direct" is not possible: .*{reason}'):
         async with sink_for(place, transport="direct", **options):
             pass
-    async with sink_for(place, **options) as sink:
+    async with sink_for(place, policy=Policy(), **options) as sink:
         assert (await sink.put(service.record("a"))).attempts == 1
         assert sink.transport.startswith("client (")
         assert reason in sink.transport
