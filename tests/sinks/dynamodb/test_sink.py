@@ -84,9 +84,10 @@ async def test_a_record_is_there_when_its_receipt_is(aws: AwsEndpoint, sink_for:
 
 
 async def test_a_flood_leaves_in_full_batches(aws: AwsEndpoint, sink_for: Any) -> None:
-    async with sink_for(policy=QUICK) as sink:
+    # Patient: an attempt that a busy machine holds up for QUICK's 0.2 s goes again, and is one request more.
+    async with sink_for(policy=Policy(concurrency=4)) as sink:
         await sink.put_many({"id": f"{n:04}"} for n in range(1000))
-    assert len(aws.requests(BATCH)) <= 46  # a block that ends after 2 ms may end in a batch
+    assert len(aws.requests(BATCH)) <= 42
     assert ids(aws) == [f"{n:04}" for n in range(1000)]
 
 

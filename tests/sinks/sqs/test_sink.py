@@ -42,9 +42,10 @@ async def test_a_record_comes_back_with_the_id_that_sqs_gave_it(aws: AwsEndpoint
 
 async def test_a_flood_leaves_in_full_batches(aws: AwsEndpoint, sink_for: Any) -> None:
     queue_url = aws.sqs.create_queue("orders")
-    async with sink_for(queue_url) as sink:
+    # Patient: an attempt that a busy machine holds up for QUICK's 0.2 s goes again, and is one request more.
+    async with sink_for(queue_url, policy=Policy(concurrency=4)) as sink:
         await sink.put_many(str(n) for n in range(500))
-    assert len(aws.requests("SendMessageBatch")) <= 56  # a block that ends after 2 ms may end in a batch
+    assert len(aws.requests("SendMessageBatch")) <= 52
     assert sorted(bodies(aws, queue_url), key=int) == [str(n) for n in range(500)]
 
 
