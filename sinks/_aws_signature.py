@@ -43,7 +43,7 @@ class Signer:
     def __init__(self, region: str, service: str) -> None:
         self._scope = f"{region}/{service}/aws4_request"
         self._steps = (region, service, "aws4_request")
-        # The last secret and day, and the hash that begins with their key: copied, it is the last of a signature's five.
+        # The last secret and day, and the hash that begins with their key: its copy is the last of a signature's five.
         self._made_of: tuple[str, str] | None = None
         self._mac = hmac.new(b"", digestmod="sha256")
 

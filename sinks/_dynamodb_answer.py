@@ -105,9 +105,7 @@ def _is_hot_key(left: set[object], sent: Mapping[object, str]) -> bool:
     return len(partitions) == 1 and any(cast("Key", key)[:2] not in partitions for key in sent)
 
 
-def _delivered(
-    entry: Entry, made: dict[tuple[str, int], Delivered[DynamoDBReceipt]]
-) -> Delivered[DynamoDBReceipt]:
+def _delivered(entry: Entry, made: dict[tuple[str, int], Delivered[DynamoDBReceipt]]) -> Delivered[DynamoDBReceipt]:
     """Return the verdict of a write that is done; those with the same to tell share one."""
     table_name, attempts = entry.payload.table, entry.attempts
     verdict = made.get((table_name, attempts))
