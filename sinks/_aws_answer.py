@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 _MOST_HEAD_BYTES = 32 * 1024
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: [^\r\n]*)?\Z")
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _DIGITS = re.compile(r"\d{1,15}\Z", re.ASCII)
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,12})(?:[ \t]*;[^\r\n]*)?\Z")
 _BODILESS = (204, 304)
@@ -56,6 +57,14 @@ def is_intact(headers: Mapping[str, str], body: bytes) -> bool:
     """Whether a body has the checksum that DynamoDB gives its answers; one that is not told proves nothing."""
     checksum = headers.get("x-amz-crc32")
     return checksum is None or checksum == str(zlib.crc32(body))
+
+
+@lru_cache(maxsize=100)
+def _key_of(name: str) -> str:
+    """Return a header's name in lower case; a service's answers have the same few again and again."""
+    if not _NAME.match(name):
+        raise UnreadableError("a header that is none")
+    return name.lower()
 
 
 class AnswerReader:
@@ -112,11 +121,11 @@ class AnswerReader:
         status = int(start[2])
         headers: dict[str, str] = {}
         for line in lines:
-            name, colon, value = line.partition(b":")
-            if not colon or not _NAME.match(name):
+            name, colon, value = line.decode("latin-1").partition(":")
+            if not colon:
                 raise UnreadableError("a header that is none")
-            key = name.decode("ascii").lower()
-            text = value.strip(b" \t").decode("latin-1")
+            key = _key_of(name)
+            text = value.strip(" \t")
             if key == "content-length" and headers.get(key, text) != text:
                 raise UnreadableError("two lengths")
             headers[key] = text

@@ -78,7 +78,8 @@ def entry_verdict(
     item: Mapping[str, object] | None,
     known: Mapping[str, Meaning],
     to: object,
-    receipt: Callable[[str, str | None], R],
+    receipt: Callable[..., R],
+    attempts: int,
 ) -> Verdict[R]:
     """Judge one entry by what the answer says of it.
 
@@ -89,7 +90,8 @@ def entry_verdict(
         item: the entry's part of the answer, as `entries_named` gives it.
         known: the service's error codes.
         to: the queue or topic.
-        receipt: makes a receipt of the message's id and sequence number.
+        receipt: its class, of which a receipt is made with the message's id and sequence number.
+        attempts: the entry's.
     """
     if item is None:
         return Unknown(AwsError(f"{to}: the answer does not tell what became of the message", code="Unanswered"))
@@ -97,7 +99,8 @@ def entry_verdict(
         message_id, number = item.get("MessageId"), item.get("SequenceNumber")
         if not isinstance(message_id, str) or not message_id:
             return Unknown(AwsError(f"{to}: the answer has no id for the message", code="Unanswered"))
-        return Delivered(receipt(message_id, number if isinstance(number, str) else None))
+        sequence_number = number if isinstance(number, str) else None
+        return Delivered(receipt(message_id=message_id, sequence_number=sequence_number, attempts=attempts))
     code = short(item.get("Code", "no code"))
     said = AwsError(f"{to} refused a message ({code}): {short(item.get('Message', ''))}", code=code)
     slow = throttled(code, known)

@@ -43,9 +43,9 @@ class Signer:
     def __init__(self, region: str, service: str) -> None:
         self._scope = f"{region}/{service}/aws4_request"
         self._steps = (region, service, "aws4_request")
-        # The last secret and day, and the key that they make: four of the five hashes of a signature.
+        # The last secret and day, and the hash that begins with their key: its copy is the last of a signature's five.
         self._made_of: tuple[str, str] | None = None
-        self._key = b""
+        self._mac = hmac.new(b"", digestmod="sha256")
 
     def __repr__(self) -> str:
         """Return the scope: the key is a secret."""
@@ -68,16 +68,17 @@ class Signer:
         request = f"POST\n{path}\n\n{lines}\n\n{names}\n{hashlib.sha256(body).hexdigest()}"
         scope = f"{at[:8]}/{self._scope}"
         text = f"AWS4-HMAC-SHA256\n{at}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
-        signature = hmac.digest(self._key_for(credentials.secret_key, at[:8]), text.encode(), "sha256").hex()
+        mac = self._mac_for(credentials.secret_key, at[:8])
+        mac.update(text.encode())
         return (
             f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
-            f"SignedHeaders={names}, Signature={signature}"
+            f"SignedHeaders={names}, Signature={mac.hexdigest()}"
         )
 
-    def _key_for(self, secret: str, day: str) -> bytes:
+    def _mac_for(self, secret: str, day: str) -> hmac.HMAC:
         if self._made_of != (secret, day):
             key = f"AWS4{secret}".encode()
             for step in (day, *self._steps):
                 key = hmac.digest(key, step.encode(), "sha256")
-            self._key, self._made_of = key, (secret, day)
-        return self._key
+            self._mac, self._made_of = hmac.new(key, digestmod="sha256"), (secret, day)
+        return self._mac.copy()

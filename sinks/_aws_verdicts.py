@@ -9,7 +9,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, TypeGuard, cast
+from typing import TypeGuard, cast
 
 import aiohttp
 from botocore.exceptions import (
@@ -28,9 +28,6 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from sinkwell.core import BatchRefused, Rejected, Retry, SinkwellError, Unknown
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class NotConnectedError(EndpointConnectionError):
@@ -100,6 +97,8 @@ _PROVIDERS_CALLS = frozenset(
 )
 _WITHOUT_CREDENTIALS = NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError
 
+# What entries are called in a request, with their place in it; no service takes a hundred.
+_PLACES = {str(place): place for place in range(100)}
 # Enough to tell what is wrong, whatever a server sends.
 _LONGEST_TEXT = 300
 _ABOUT_TIME = re.compile("TimeTooSkewed|ignature|RequestExpired")
@@ -237,17 +236,26 @@ def entries_named(answer: object, count: int) -> list[Mapping[str, object] | Non
 
     An entry that is in neither list, in both or twice is `None`: the answer does not tell what became of it. So is
     every entry of an answer that is cut short: botocore turns a garbled one into an empty dict, without an error.
+
+    Args:
+        answer: is this function's own: `Delivered`, which says of which list an item is, is added to its items.
+        count: of the entries.
     """
     said: list[Mapping[str, object] | None] = [None] * count
-    places = {str(index): index for index in range(count)}
+    if not is_mapping(answer):
+        return said
     seen: set[int] = set()
-    for item in _items(answer):
-        entry_id = item.get("Id")
-        place = places.get(entry_id) if isinstance(entry_id, str) else None
-        if place is None:
-            continue
-        said[place] = None if place in seen else item
-        seen.add(place)
+    for is_delivered, listed in ((True, answer.get("Successful")), (False, answer.get("Failed"))):
+        for item in cast("list[object]", listed) if isinstance(listed, list) else ():
+            if not isinstance(item, dict):
+                continue
+            fields = cast("dict[str, object]", item)
+            entry_id = fields.get("Id")
+            place = _PLACES.get(entry_id, count) if isinstance(entry_id, str) else count
+            if place < count:
+                fields["Delivered"] = is_delivered
+                said[place] = None if place in seen else fields
+                seen.add(place)
     return said
 
 
@@ -276,16 +284,6 @@ def is_mapping(value: object) -> TypeGuard[Mapping[str, object]]:
 def short(text: object) -> str:
     """Return a server's words, bounded and on one line."""
     return " ".join(str(text).split())[:_LONGEST_TEXT]
-
-
-def _items(answer: object) -> Iterable[Mapping[str, object]]:
-    if not is_mapping(answer):
-        return
-    for name in ("Successful", "Failed"):
-        listed = answer.get(name)
-        for item in cast("list[object]", listed) if isinstance(listed, list) else ():
-            if is_mapping(item):
-                yield {**item, "Delivered": name == "Successful"}
 
 
 def _by_answer(error: ClientError, known: Mapping[str, Meaning], what: str) -> Retry | Rejected | Unknown:

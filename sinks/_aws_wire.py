@@ -94,20 +94,22 @@ class Connection(asyncio.Protocol):
         else:
             self._fail(exc)
 
-    async def exchange(self, request: bytes, most_bytes: int) -> Answer:
+    async def exchange(self, request: bytes, most_bytes: int, timeout: float) -> Answer:
         """Send a request and return its answer.
 
         Cancelled: the connection is closed; the server may have the request. But an answer that is there already is
         the answer.
 
         Raises:
-            ConnectionClosedError: there was no whole answer.
+            ConnectionClosedError: there was no whole answer; `ReadTimeoutError` if that is because it took too long.
         """
         assert self._transport is not None, "taken from the pool while it is open"
         assert self._waiter is None, "one request at a time"
         self._reader = AnswerReader(most_bytes)
-        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Answer] = loop.create_future()
         self._waiter = waiter
+        timer = loop.call_later(timeout, self._too_late)  # cheaper than `asyncio.timeout`
         self._transport.write(request)
         try:
             answer = await waiter
@@ -120,6 +122,7 @@ class Connection(asyncio.Protocol):
             self.abort()
             raise
         finally:
+            timer.cancel()
             self._waiter = self._reader = None
         if not answer.keeps_open:
             self.abort()
@@ -135,6 +138,11 @@ class Connection(asyncio.Protocol):
         self.abort()
         if self._transport is not None:
             await asyncio.shield(self._lost)
+
+    def _too_late(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(ReadTimeoutError(endpoint_url=self._url))
+            self.abort()
 
     def _fail(self, cause: Exception | None) -> None:
         assert self._waiter is not None, "checked by the callers"
@@ -166,15 +174,11 @@ class Pool:
         """
         connection = self._take() or await self._connect()
         try:
-            async with asyncio.timeout(self._timeout):
-                answer = await connection.exchange(request, most_bytes)
-        except TimeoutError as error:
-            raise ReadTimeoutError(endpoint_url=self._address.url, error=error) from error
+            return await connection.exchange(request, most_bytes, self._timeout)
         finally:
             if connection.is_open:
                 connection.idle_since = asyncio.get_running_loop().time()
                 self._idle.append(connection)
-        return answer
 
     async def aclose(self) -> None:
         """Close all connections, those with requests too."""

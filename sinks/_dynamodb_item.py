@@ -13,14 +13,14 @@ from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from json import JSONEncoder
 from json.encoder import encode_basestring_ascii
-from typing import TYPE_CHECKING, Literal, cast, final
+from typing import TYPE_CHECKING, Any, Literal, cast, final
 
 from sinkwell.core import InvalidRecord
 
 from ._dynamodb_number import NotANumberError, number_of_decimal, number_of_float, number_of_int
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 AttributeMap = dict[str, dict[str, object]]
 """Attributes in DynamoDB's typed form, as the client takes them: `{"price": {"N": "9.99"}}`."""
@@ -34,6 +34,7 @@ _LONGEST_SHOWN = 60
 # Names of attributes that were checked: as text, as they stand in JSON before any value, before text and before a
 # number, and their size. Never more than so many.
 _MOST_NAMES = 1_000
+_NUMBERS: dict[object, Callable[[Any], tuple[str, int]]] = {int: number_of_int, Decimal: number_of_decimal}
 _NAMES: dict[object, tuple[str, str, str, str, int]] = {}
 
 
@@ -68,7 +69,7 @@ class ItemEncoder:
             attributes[checked] = self._value(value, 1)
         return attributes
 
-    def encode_json(self, item: Mapping[object, object], wanted: Collection[str]) -> tuple[AttributeMap, str]:
+    def encode_json(self, item: Mapping[object, Any], wanted: Collection[str]) -> tuple[AttributeMap, str]:
         """Return the item's JSON, to the byte as botocore writes it, and at least the wanted attributes typed.
 
         What most attributes are, plain text and numbers, is done here in place: a call for each part of each attribute
@@ -84,16 +85,19 @@ class ItemEncoder:
         for name, value in item.items():
             text, start, start_text, start_number, size = _NAMES.get(name) or self._learnt(name)
             counted += size
-            kind = type(value)
-            if isinstance(value, str) and kind is str and value.isascii():
+            kind: type[object] = type(value)
+            if kind is str and value.isascii():
                 counted += len(value)
                 parts.append(start_text + encode_basestring_ascii(value))
                 if text in wanted:
                     attributes[text] = {"S": value}
-                continue
-            self._name = text
-            if kind is int or kind is Decimal:
-                number = self._number(cast("Decimal", value))
+            elif kind in _NUMBERS:
+                try:
+                    number, size = _NUMBERS[kind](value)
+                except NotANumberError as problem:
+                    self._name = text
+                    raise self._refused(str(problem)) from None
+                counted += size
                 parts.append(f'{start_number}{number}"')
                 if text in wanted:
                     attributes[text] = {"N": number}
@@ -101,6 +105,7 @@ class ItemEncoder:
                 counted += 1
                 parts.append(start + ('{"BOOL": true' if value else '{"BOOL": false'))
             else:
+                self._name = text
                 attributes[text] = typed = self._value(value, 1)
                 parts.append(start + _ENCODER.encode(typed)[:-1])
         self.counted += counted

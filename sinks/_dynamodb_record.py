@@ -92,9 +92,10 @@ def encode_item(record: Mapping[object, object], table: Table, floats: Floats) -
     """
     encoder = ItemEncoder(floats)
     item, text = encoder.encode_json(record, table.key_names)
-    if encoder.counted > MAX_ITEM_BYTES:
+    counted = encoder.counted
+    if counted > MAX_ITEM_BYTES:
         raise RecordTooLarge(
-            f"an item of {encoder.counted:,} bytes is above the {MAX_ITEM_BYTES:,} that DynamoDB takes (names count "
+            f"an item of {counted:,} bytes is above the {MAX_ITEM_BYTES:,} that DynamoDB takes (names count "
             "as well): split it, or store it elsewhere and keep where"
         )
     key = table.key_of(item)
@@ -104,7 +105,7 @@ def encode_item(record: Mapping[object, object], table: Table, floats: Floats) -
     name = table.name
     # A request names each table once; the name is counted for each write.
     size = len(body) + _AROUND_TABLE + len(name)
-    return Encoded(Write(name, "PutRequest", body), size, key, units=-(-encoder.counted // UNIT_BYTES))
+    return Encoded(Write(name, "PutRequest", body), size, key, None, -(-counted // UNIT_BYTES))
 
 
 def encode_delete(delete: Delete, table: Table, floats: Floats) -> Encoded:

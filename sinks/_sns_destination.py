@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
 from botocore.exceptions import ClientError
@@ -198,7 +197,7 @@ class SnsDestination(AwsDestination[SnsApi]):
                 return [self._too_much(topic, going)] * len(going)
             return [self._way.identity.judge(error, SNS_CODES, str(topic))] * len(going)
         return [
-            entry_verdict(item, SNS_CODES, topic, partial(_receipt, entry.attempts))
+            entry_verdict(item, SNS_CODES, topic, SnsReceipt, entry.attempts)
             for item, entry in zip(entries_named(answer, len(going)), going, strict=True)
         ]
 
@@ -276,7 +275,3 @@ def _split(entries: Sequence[Entry], topic: Topic) -> tuple[dict[Entry, Verdict[
             going.append(entry)
             room -= entry.size
     return fate, going
-
-
-def _receipt(attempts: int, message_id: str, sequence_number: str | None) -> SnsReceipt:
-    return SnsReceipt(message_id=message_id, sequence_number=sequence_number, attempts=attempts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
@@ -224,13 +223,9 @@ def _body(url: str, payloads: Sequence[Payload]) -> bytes:
     return b'{"QueueUrl":%b,"Entries":[%b]}' % (encode_basestring(url).encode(), entries)
 
 
-def _receipt(attempts: int, message_id: str, sequence_number: str | None) -> SqsReceipt:
-    return SqsReceipt(message_id=message_id, sequence_number=sequence_number, attempts=attempts)
-
-
 def _verdict(item: Mapping[str, object] | None, entry: Entry, queue: Queue) -> Verdict[SqsReceipt]:
     """Judge one entry by what the answer says of it, and by whether what SQS has stored is what was sent."""
-    verdict = entry_verdict(item, SQS_CODES, queue, partial(_receipt, entry.attempts))
+    verdict = entry_verdict(item, SQS_CODES, queue, SqsReceipt, entry.attempts)
     digest = first_difference(entry.payload, item) if item is not None and isinstance(verdict, Delivered) else None
     if digest is None:
         return verdict

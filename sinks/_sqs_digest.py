@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from ._sqs_message import Payload
 
+_ATTRIBUTES = (
+    ("MD5OfMessageAttributes", "MessageAttributes"),
+    ("MD5OfMessageSystemAttributes", "MessageSystemAttributes"),
+)
 _BINARY = b"\x02"
 _STRING = b"\x01"
 
@@ -25,10 +29,7 @@ def first_difference(payload: Payload, said: Mapping[str, object]) -> str | None
     body = said.get("MD5OfMessageBody")
     if body is not None and body != payload.body_digest:
         return "MD5OfMessageBody"
-    for field, name in (
-        ("MessageAttributes", "MD5OfMessageAttributes"),
-        ("MessageSystemAttributes", "MD5OfMessageSystemAttributes"),
-    ):
+    for name, field in _ATTRIBUTES:
         told = said.get(name)
         if told is not None and told != _digest_of_all(cast("_Attributes", payload.fields.get(field) or {})):
             return name

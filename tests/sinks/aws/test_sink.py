@@ -34,12 +34,12 @@ async def test_a_record_comes_back_with_the_id_that_the_service_gave_it(
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-# A block that ends after 2 ms may end in a batch.
-@pytest.mark.parametrize(("service", "records", "requests"), [(SQS, 500, 56), (SNS, 500, 52), (DYNAMODB, 1000, 46)])
+@pytest.mark.parametrize(("service", "records", "requests"), [(SQS, 500, 52), (SNS, 500, 52), (DYNAMODB, 1000, 42)])
 async def test_a_flood_leaves_in_full_batches(
     aws: AwsEndpoint, service: Service, place: str, sink_for: Any, records: int, requests: int
 ) -> None:
-    async with sink_for(place) as sink:
+    # Patient: an attempt that a busy machine holds up for longer than QUICK's goes again, and is one request more.
+    async with sink_for(place, policy=Policy(concurrency=4)) as sink:
         await sink.put_many(service.record(f"{n:04}") for n in range(records))
     assert len(aws.requests(service.writes)) <= requests
     assert sorted(service.texts(aws, place)) == [f"{n:04}" for n in range(records)]

@@ -14,7 +14,7 @@ from botocore.serialize import create_serializer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sinkwell.sinks._aws_xml import read_entries, without_document_type
+from sinkwell.sinks._aws_xml import _parsed, read_entries, without_document_type
 from sinkwell.sinks._sns_form import quoted, request_body
 from sinkwell.sinks._sns_message import SnsMessage, Topic, encode_message, encode_text
 
@@ -85,6 +85,36 @@ def test_an_answer_is_read_as_botocore_reads_it(lists: dict[str, list[dict[str, 
         expected = theirs.get(name, [])
         allowed = {"Id", "MessageId"} if name == "Successful" else known - {"MessageId"}
         assert [{field: item[field] for field in item if field in allowed} for item in read] == expected
+
+
+USUAL = written({"Failed": [], "Successful": [{"MessageId": "m-0", "Id": "0"}, {"MessageId": "m-1", "Id": "1"}]})
+PARTS = [
+    b"<member>",
+    b"</member>",
+    b"<Id>",
+    b"</Id>",
+    b"<Failed/>",
+    b"</Successful>",
+    b"&amp;",
+    b"\x0b",
+    b"]]>",
+    b"\xe9",
+]
+
+
+@settings(deadline=None)
+@given(st.integers(0, len(USUAL)), st.integers(0, 12), st.sampled_from([b"", b" ", b"2", *PARTS]))
+def test_the_usual_answer_is_read_as_the_parser_reads_it(place: int, cut: int, put: bytes) -> None:
+    spoilt = USUAL.replace(b"<Failed></Failed>", b"<Failed/>")
+    spoilt = spoilt[:place] + put + spoilt[place + cut :]
+    try:
+        expected: Any = _parsed("PublishBatch", spoilt)
+    except ResponseParserError:
+        with pytest.raises(ResponseParserError):
+            read_entries("PublishBatch", spoilt)
+        return
+    read = read_entries("PublishBatch", spoilt)
+    assert [read.get(name) or [] for name in expected] == [*expected.values()]
 
 
 @pytest.mark.parametrize(
