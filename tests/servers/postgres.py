@@ -15,6 +15,8 @@ from tests.servers.process import ServerFailed
 from tests.servers.server import Server
 
 PASSWORD = "sinkwell"
+# What `lc_messages` may be set to, with `.UTF-8` after it.
+LANGUAGES = ("de_DE", "fr_FR", "ja_JP", "ko_KR", "ru_RU")
 
 
 class PostgresServer(Server):
@@ -38,6 +40,9 @@ class PostgresServer(Server):
         password = self.folder / "password"
         password.write_text(PASSWORD)
         self._own(self.folder, password)
+        for language in LANGUAGES:
+            # All that its messages need of a locale is the name; each is otherwise what every Debian has.
+            shutil.copytree("/usr/lib/locale/C.utf8", self.folder / "locales" / f"{language}.UTF-8")
         initdb = [
             *(_program("initdb"), "--pgdata", str(self._data), "--username", "sinkwell", "--pwfile", str(password)),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
@@ -51,6 +56,9 @@ class PostgresServer(Server):
         for path in paths if account is not None else ():
             assert account is not None
             os.chown(path, account.pw_uid, account.pw_gid)
+
+    def environment(self) -> dict[str, str]:
+        return {"LOCPATH": str(self.folder / "locales")}
 
     def settings(self) -> dict[str, object]:
         return {
