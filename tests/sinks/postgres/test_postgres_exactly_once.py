@@ -41,16 +41,17 @@ LEAST = {
 }
 # A message's type and length.
 HEAD = 5
-LONGEST_WHOLE = 48
-PLACES = 8
+LONGEST_WHOLE = 32
+PLACES = 4
 
 
-def points(said: bytes) -> Iterator[int]:
+def points(said: bytes, start: int) -> Iterator[int]:
     """Where to cut: after each byte, though in a long body at a few places only, and after its last bytes.
 
     Neither side looks at a message before it has all of it, so within its body one place is as good as another.
+    `start` is where messages begin: the question for TLS, its answer and who is there are older than those.
     """
-    start = 0
+    yield from range(start)
     while start < len(said):
         end = start + 1 + int.from_bytes(said[start + 1 : start + HEAD])
         if end - start <= LONGEST_WHOLE:
@@ -79,8 +80,9 @@ class Cuts:
         """Cut everywhere in one direction, until a conversation ends before the cut, or the log-in does."""
         way: Way = getattr(self._proxy, name)
         said = await self._rehearsed(way)
+        begin = 0 if self._is_known else 1 if name == "down" else 8 + int.from_bytes(said[8:12])
         after = -1
-        for after in points(said) if self._is_known else range(len(said)):
+        for after in points(said, begin):
             assert await self._write(way, after)
         # Longer by a digit of a transaction's number, perhaps.
         while self._is_known and await self._write(way, after := after + 1):
