@@ -224,7 +224,7 @@ async def _leave_as_it_is(_connection: object) -> None:
 
 
 async def open_pool(
-    route: Route, *, size: int, is_shared: bool, teach: Callable[[Any], Coroutine[Any, Any, None]]
+    route: Route, *, size: int, is_shared: bool, teach: Callable[[Connection], Coroutine[Any, Any, None]]
 ) -> Pool:
     """Return a pool that connects when it is first used.
 

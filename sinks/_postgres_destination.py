@@ -20,7 +20,7 @@ from ._extras import needs_extra
 from ._postgres_arrays import MOST_BYTES, MOST_ROWS
 from ._postgres_connect import bare, sentence_of
 from ._postgres_connections import Connections, broken_off_when_lost
-from ._postgres_errors import ShapeChanged, fault_of, is_fatal, suspect_of
+from ._postgres_errors import RowsSkipped, ShapeChanged, fault_of, is_fatal, suspect_of
 from ._postgres_fate import Transaction, fate_of
 from ._postgres_ledger import LedgerTable
 from ._postgres_merge import BEGIN, Merge
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ._postgres_merge import Written
     from ._postgres_spec import PostgresTable
     from ._postgres_table import Column, Table
-    from ._postgres_target import Reading, Target
+    from ._postgres_target import Reading, Rows, Target
 
 LIMITS: Final = Limits(default_records=5_000, default_bytes=8 * 1024 * 1024, retry_unknown=False)
 """PostgreSQL sets none; these suit it. What may be there already is not sent again: COPY would write it twice."""
@@ -203,9 +203,7 @@ class PostgresDestination:
             return await self._not_written(connection, attempt, error, reached)
         return await self._commit(connection, attempt, transaction)
 
-    async def _at_once(
-        self, connection: Connection, attempt: _Attempt, rows: Sequence[tuple[Any, ...]], size: int
-    ) -> Transaction | None:
+    async def _at_once(self, connection: Connection, attempt: _Attempt, rows: Rows, size: int) -> Transaction | None:
         """Write a small batch in one exchange, where that can be; `None` with nothing begun where it can't."""
         arrays = attempt.reading.arrays
         if arrays is None or len(rows) > MOST_ROWS or size > MOST_BYTES:
@@ -294,7 +292,7 @@ class PostgresDestination:
             # A primary no more: what else is connected to it would only fail as well.
             await self._connections.pool.expire_connections()
         if fault.kind == "row":
-            if suspect is None and isinstance(error, asyncpg.PostgresError) and len(entries) >= FEWEST:
+            if suspect is None and len(entries) >= FEWEST and isinstance(error, (asyncpg.PostgresError, RowsSkipped)):
                 suspect = await self._search(attempt)
             raise BatchRefused(suspect) from error
         try:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ._postgres_table import Column, Table
 
     Encode = Callable[[Any], Encoded]
+    Rows = Sequence[tuple[Any, ...]]
 
 
 class Reading:
@@ -106,7 +107,7 @@ class Target:
         entry.target = self.tag
         return entry
 
-    def check_again(self, rows: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
+    def check_again(self, rows: Rows) -> Rows:
         """Return the rows as they are to be sent; those that were accepted for another type of a column anew.
 
         Raises:
@@ -114,7 +115,7 @@ class Target:
         """
         return [*self._checked_again(rows)] if self._has_changed else rows
 
-    def _checked_again(self, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    def _checked_again(self, rows: Rows) -> Iterator[tuple[Any, ...]]:
         for index, row in enumerate(rows):
             try:
                 yield self.reading.encode(row).payload

@@ -111,5 +111,7 @@ async def teach(connection: Connection, names: Iterable[str]) -> None:
     # In one transaction: behind a pooler the questions would else be put to several sessions.
     async with connection.transaction():
         schema = await connection.fetchval(_SCHEMA)
-        for name in names if schema is not None else ():
+        if schema is None:
+            return
+        for name in names:
             await connection.set_type_codec(name, schema=schema, encoder=bytes, decoder=unpacked(name), format="binary")

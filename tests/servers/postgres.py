@@ -20,27 +20,45 @@ PASSWORD = "sinkwell"
 LANGUAGES = ("de_DE", "fr_FR", "ja_JP", "ko_KR", "ru_RU")
 
 
-class PostgresServer(Server):
-    """Its data survives `kill` and `restart`: fsync is off, which matters only when the machine itself dies."""
+class PostgresSpeaker(Server):
+    """What speaks PostgreSQL's protocol, lets our role in by its password, and refuses to run as root."""
 
-    name: ClassVar[str] = "PostgreSQL"
-    variable: ClassVar[str] = "SINKWELL_TEST_POSTGRES_DSN"
     template: ClassVar[str] = f"postgresql://sinkwell:{PASSWORD}@{{place}}/sinkwell"
-    # "Fast shutdown": ends sessions instead of waiting for them.
-    stop_signal: ClassVar[signal.Signals] = signal.SIGINT
 
     @property
     def dsn(self) -> str:
         return self.address
 
     def user(self) -> str:
-        """PostgreSQL refuses to run as root."""
         return "postgres" if os.geteuid() == 0 else ""
+
+    def own(self, *paths: Path) -> None:
+        """Give the files to the user it runs as."""
+        account = pwd.getpwnam(self.user()) if self.user() else None
+        for path in paths if account is not None else ():
+            assert account is not None
+            os.chown(path, account.pw_uid, account.pw_gid)
+
+    def answers(self) -> bool:
+        """It asks a new client for its password: start-up and recovery are over."""
+        with socket.create_connection((self.host, self.port), timeout=2) as client:
+            parameters = b"user\0sinkwell\0database\0sinkwell\0\0"
+            client.sendall(struct.pack("!II", 8 + len(parameters), 3 << 16) + parameters)
+            return client.recv(1) == b"R"
+
+
+class PostgresServer(PostgresSpeaker):
+    """Its data survives `kill` and `restart`: fsync is off, which matters only when the machine itself dies."""
+
+    name: ClassVar[str] = "PostgreSQL"
+    variable: ClassVar[str] = "SINKWELL_TEST_POSTGRES_DSN"
+    # "Fast shutdown": ends sessions instead of waiting for them.
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT
 
     def prepare(self) -> None:
         password = self.folder / "password"
         password.write_text(PASSWORD)
-        self._own(self.folder, password)
+        self.own(self.folder, password)
         for language in LANGUAGES:
             # All that its messages need of a locale is the name; each is otherwise what every Debian has.
             shutil.copytree("/usr/lib/locale/C.utf8", self.folder / "locales" / f"{language}.UTF-8")
@@ -53,12 +71,6 @@ class PostgresServer(Server):
         self._run(
             [self.program("postgres"), "--single", "-D", str(self._data), "postgres"], b"CREATE DATABASE sinkwell;\n"
         )
-
-    def _own(self, *paths: Path) -> None:
-        account = pwd.getpwnam(self.user()) if self.user() else None
-        for path in paths if account is not None else ():
-            assert account is not None
-            os.chown(path, account.pw_uid, account.pw_gid)
 
     def environment(self) -> dict[str, str]:
         return {"LOCPATH": str(self.folder / "locales")}
@@ -79,13 +91,6 @@ class PostgresServer(Server):
     def command(self) -> list[str]:
         options = [word for name, value in self.settings().items() for word in ("-c", f"{name}={value}")]
         return [self.program("postgres"), "-D", str(self._data), *options]
-
-    def answers(self) -> bool:
-        """It asks a new client for its password: start-up and recovery are over."""
-        with socket.create_connection((self.host, self.port), timeout=2) as client:
-            parameters = b"user\0sinkwell\0database\0sinkwell\0\0"
-            client.sendall(struct.pack("!II", 8 + len(parameters), 3 << 16) + parameters)
-            return client.recv(1) == b"R"
 
     def promote(self) -> None:
         """Make a primary of a standby."""
@@ -144,7 +149,7 @@ class PostgresTlsServer(PostgresServer):
         make_authority(self.folder, "authority")
         make_certificate(self.authority, "server", "DNS:localhost,IP:127.0.0.3")
         super().prepare()
-        self._own(*self.folder.glob("server.*"))
+        self.own(*self.folder.glob("server.*"))
         self.authority.chmod(0o644)
 
     def settings(self) -> dict[str, object]:
@@ -168,7 +173,7 @@ class PostgresStandby(PostgresServer):
         super().__init__(address)
 
     def prepare(self) -> None:
-        self._own(self.folder)
+        self.own(self.folder)
         copy = ["--pgdata", str(self._data), "--dbname", self.primary.dsn, "--write-recovery-conf", "--no-sync"]
         self._run([self.program("pg_basebackup"), *copy, "--checkpoint", "fast"])
         self.primary.set(synchronous_standby_names="*")
