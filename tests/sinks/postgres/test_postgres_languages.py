@@ -32,6 +32,7 @@ SAID = [
     "COPY t, рядок 5",
     "COPY t, 行 5, 列 c",
     'COPY my, table2, line 5, column "x, line 7"',
+    "JSON data, line 1: {bad\nCOPY t, line 5, column c",
     "PL/pgSQL-Funktion f() Zeile 1 bei RAISE\nCOPY t, Zeile 5",
 ]
 NO_ROW = ["", "PL/pgSQL function f(int4, text) line 5 at RAISE", "SQL-Anweisung »SELECT 5«", "COPY t, line 0"]
@@ -64,6 +65,15 @@ async def test_a_row_that_a_trigger_refuses_is_pointed_at(foreign: Table, make_b
         await destination.write(make_batch(destination, [(number, "") for number in range(20)]))
     assert refused.value.suspect == 7
     assert await foreign.count() == 0
+
+
+async def test_text_that_is_no_json_is_pointed_at_behind_the_parsers_own_line(foreign: Table, make_batch: Any) -> None:
+    await foreign.make("id int8, body jsonb")
+    destination = await foreign.open()
+    rows = [(number, "{bad" if number == 7 else "{}") for number in range(20)]
+    with pytest.raises(BatchRefused) as refused:
+        await destination.write(make_batch(destination, rows))
+    assert refused.value.suspect == 7
 
 
 @pytest.mark.parametrize("mode", ["insert", "upsert"])
