@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     Mode: TypeAlias = Literal["disable", "prefer", "allow", "require", "verify-ca", "verify-full"]
     Tls: TypeAlias = ssl.SSLContext | Mode | bool | None
     Connection: TypeAlias = PoolConnectionProxy[asyncpg.Record]
+    Bare: TypeAlias = asyncpg.Connection[asyncpg.Record]
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    Teach: TypeAlias = Callable[[Bare], Coroutine[Any, Any, None]]
 
 # Closed after so long without use, before a firewall forgets it in silence.
 _IDLE_SECONDS: Final = 300.0
@@ -223,9 +225,7 @@ async def _leave_as_it_is(_connection: object) -> None:
     """Spare asyncpg's reset, a round trip: we set nothing on a connection that the next batch could see."""
 
 
-async def open_pool(
-    route: Route, *, size: int, is_shared: bool, teach: Callable[[Connection], Coroutine[Any, Any, None]]
-) -> Pool:
+async def open_pool(route: Route, *, size: int, is_shared: bool, teach: Teach) -> Pool:
     """Return a pool that connects when it is first used.
 
     Args:

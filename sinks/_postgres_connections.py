@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Iterable
     from uuid import UUID
 
-    from ._postgres_connect import Connection, Dsn, Pool, Tls
+    from ._postgres_connect import Bare, Connection, Dsn, Pool, Tls
     from ._postgres_table import Column
 
 # How long a connection is given to stop what it was doing, before it is cut.
@@ -83,7 +83,7 @@ class Connections:
         self._vectors = vectors
         await self._teach(connection)
 
-    async def _teach(self, connection: Connection) -> None:
+    async def _teach(self, connection: Connection | Bare) -> None:
         if self._vectors:
             await teach(connection, self._vectors)
 

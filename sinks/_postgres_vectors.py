@@ -15,7 +15,7 @@ from ._postgres_types import Rule, is_series, type_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ._postgres_connect import Connection
+    from ._postgres_connect import Bare, Connection
     from ._postgres_table import Column
 
 _MOST_DIMENSIONS: Final = 16_000
@@ -106,7 +106,7 @@ def vectors_among(columns: Iterable[Column]) -> set[str]:
     return found
 
 
-async def teach(connection: Connection, names: Iterable[str]) -> None:
+async def teach(connection: Connection | Bare, names: Iterable[str]) -> None:
     """Let a connection write and read these types, if they are the extension's."""
     # In one transaction: behind a pooler the questions would else be put to several sessions.
     async with connection.transaction():
