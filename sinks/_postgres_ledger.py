@@ -91,7 +91,7 @@ class LedgerTable:
             raise ConfigError(f"no ledger {name}: CREATE TABLE {name} {columns}, or use Ledger(create=True)")
         if not is_there:
             # Two that make it at once: IF NOT EXISTS looks before it waits, so the later one may fail.
-            with suppress(asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):
+            with suppress(asyncpg.UniqueViolationError, asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError):
                 await connection.execute(f"CREATE TABLE IF NOT EXISTS {name} {columns}")
         await connection.execute(f"SELECT batch, written_at FROM {name} WHERE false")
 
