@@ -17,6 +17,7 @@ with needs_extra("postgres"):
     import asyncpg
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
     from typing import TypeAlias
 
     from asyncpg.pool import PoolConnectionProxy
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     Mode: TypeAlias = Literal["disable", "prefer", "allow", "require", "verify-ca", "verify-full"]
     Tls: TypeAlias = ssl.SSLContext | Mode | bool | None
     Connection: TypeAlias = PoolConnectionProxy[asyncpg.Record]
+    Bare: TypeAlias = asyncpg.Connection[asyncpg.Record]
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    Teach: TypeAlias = Callable[[Bare], Coroutine[Any, Any, None]]
 
 # Closed after so long without use, before a firewall forgets it in silence.
 _IDLE_SECONDS: Final = 300.0
@@ -223,13 +226,14 @@ async def _leave_as_it_is(_connection: object) -> None:
     """Spare asyncpg's reset, a round trip: we set nothing on a connection that the next batch could see."""
 
 
-async def open_pool(route: Route, *, size: int, is_shared: bool) -> Pool:
+async def open_pool(route: Route, *, size: int, is_shared: bool, teach: Teach) -> Pool:
     """Return a pool that connects when it is first used.
 
     Args:
         route: the way to the server.
         size: the most connections.
         is_shared: a pooler hands the server's sessions around: what one of them was taught, the next has not learned.
+        teach: prepares each new connection.
     """
     return await asyncpg.create_pool(
         connect=route.connect,
@@ -238,6 +242,7 @@ async def open_pool(route: Route, *, size: int, is_shared: bool) -> Pool:
         max_inactive_connection_lifetime=_IDLE_SECONDS,
         command_timeout=None,
         reset=_leave_as_it_is,
+        init=teach,
         **(_NO_STATEMENTS if is_shared else {}),
     )
 

@@ -11,15 +11,17 @@ from sinkwell.core import ConfigError
 from ._extras import needs_extra
 from ._postgres_connect import Route, is_shared, keeps_statements, open_pool
 from ._postgres_fate import IDENTITY, Transaction, life_of
+from ._postgres_vectors import teach, vectors_among
 
 with needs_extra("postgres"):
     import asyncpg
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine
+    from collections.abc import AsyncGenerator, Coroutine, Iterable
     from uuid import UUID
 
-    from ._postgres_connect import Connection, Dsn, Pool, Tls
+    from ._postgres_connect import Bare, Connection, Dsn, Pool, Tls
+    from ._postgres_table import Column
 
 # How long a connection is given to stop what it was doing, before it is cut.
 _LAST_WORD_SECONDS: Final = 1.0
@@ -46,6 +48,8 @@ class Connections:
         self._is_ours = given is None
         # Whether a pooler hands the server's sessions around, a transaction each perhaps.
         self._is_shared = False
+        # Types of pgvector's, which each connection of ours is taught.
+        self._vectors: frozenset[str] = frozenset()
         # Which life of its server a connection began in, by its settings, an object of each connection's own: two
         # servers of one dsn may give out the same process number. Left when it is lost.
         self._lives: dict[object, str] = {}
@@ -61,7 +65,7 @@ class Connections:
         if self._dsn is not None:
             route = Route(self._dsn, timeout=self._timeout, tls=self._tls)
             self._is_shared = await route.is_shared()
-            self._pool = await open_pool(route, size=self._size, is_shared=self._is_shared)
+            self._pool = await open_pool(route, size=self._size, is_shared=self._is_shared, teach=self._teach)
             return
         async with self.pool.acquire() as connection:
             self._is_shared = await is_shared(connection)
@@ -70,6 +74,18 @@ class Connections:
                     "the pool reaches the server through a pooler (PgBouncer or the like), where prepared statements "
                     "get mixed up: create it with statement_cache_size=0"
                 )
+
+    async def learn(self, connection: Connection, columns: Iterable[Column]) -> None:
+        """Let this connection, and all that come after it, write and read these columns' types."""
+        vectors = self._vectors | vectors_among(columns)
+        if not self._is_ours or vectors == self._vectors:
+            return
+        self._vectors = vectors
+        await self._teach(connection)
+
+    async def _teach(self, connection: Connection | Bare) -> None:
+        if self._vectors:
+            await teach(connection, self._vectors)
 
     @property
     def pool(self) -> Pool:

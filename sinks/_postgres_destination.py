@@ -20,7 +20,7 @@ from ._extras import needs_extra
 from ._postgres_arrays import MOST_BYTES, MOST_ROWS
 from ._postgres_connect import advice, bare, sentence_of
 from ._postgres_connections import Connections, broken_off_when_lost
-from ._postgres_errors import ShapeChanged, fault_of, is_fatal, suspect_of
+from ._postgres_errors import RowsSkipped, ShapeChanged, fault_of, is_fatal, suspect_of
 from ._postgres_fate import Transaction, fate_of
 from ._postgres_ledger import LedgerTable
 from ._postgres_merge import BEGIN, Merge
@@ -28,6 +28,7 @@ from ._postgres_receipt import PostgresReceipt, delivered
 from ._postgres_search import FEWEST, search
 from ._postgres_table import SHAPE
 from ._postgres_target import Targets
+from ._postgres_vectors import VECTORS
 
 with needs_extra("postgres"):
     import asyncpg
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from ._postgres_merge import Written
     from ._postgres_spec import PostgresTable
     from ._postgres_table import Column, Table
-    from ._postgres_target import Reading, Target
+    from ._postgres_target import Reading, Rows, Target
 
 LIMITS: Final = Limits(default_records=5_000, default_bytes=8 * 1024 * 1024, retry_unknown=False)
 """PostgreSQL sets none; these suit it. What may be there already is not sent again: COPY would write it twice."""
@@ -97,8 +98,8 @@ class PostgresDestination:
         self._timeout = timeout
         self._settle_timeout = settle_timeout
         self._most_in_flight = most_in_flight
-        # The caller's pool may have codecs of its own for JSON, which take more than text.
-        unchecked = frozenset({"json", "jsonb"}) if pool is not None else frozenset[str]()
+        # The caller's pool may have codecs of its own for these, which take other things.
+        unchecked = frozenset({"json", "jsonb", *VECTORS}) if pool is not None else frozenset[str]()
         self._targets = Targets(tables, unchecked=unchecked)
         self._ledger = None if ledger is None else LedgerTable(ledger)
         # Checks and measures a row for the newest reading of its table (Destination.encode).
@@ -151,6 +152,7 @@ class PostgresDestination:
             await self._ledger.open(connection)
         for target in self._targets:
             target.use(await target.read(connection))
+            await self._connections.learn(connection, target.columns)
             await connection.execute(target.reading.load.begin)
             try:
                 await target.reading.load.run(connection, iter(()))
@@ -172,11 +174,11 @@ class PostgresDestination:
         Raises:
             BatchRefused: nothing was written, because of one row.
         """
-        entries, payloads = batch.entries, batch.payloads
+        entries = batch.entries
         target = self._targets.of(batch.target)
         reading = target.reading
         attempt = _Attempt(entries, target, reading)
-        target.check_again(entries)
+        payloads = target.check_again(batch.payloads)
         try:
             connection = await self._connections.pool.acquire()
         except asyncio.CancelledError:
@@ -186,7 +188,7 @@ class PostgresDestination:
         rows = iter(payloads)
         try:
             async with broken_off_when_lost(connection):
-                transaction = await self._at_once(connection, attempt, batch)
+                transaction = await self._at_once(connection, attempt, payloads, batch.size)
                 if transaction is None:
                     await connection.execute(reading.load.begin)
                     attempt.written = await reading.load.run(connection, rows)
@@ -201,10 +203,10 @@ class PostgresDestination:
             return await self._not_written(connection, attempt, error, reached)
         return await self._commit(connection, attempt, transaction)
 
-    async def _at_once(self, connection: Connection, attempt: _Attempt, batch: Batch) -> Transaction | None:
+    async def _at_once(self, connection: Connection, attempt: _Attempt, rows: Rows, size: int) -> Transaction | None:
         """Write a small batch in one exchange, where that can be; `None` with nothing begun where it can't."""
-        arrays, rows = attempt.reading.arrays, batch.payloads
-        if arrays is None or len(rows) > MOST_ROWS or batch.size > MOST_BYTES:
+        arrays = attempt.reading.arrays
+        if arrays is None or len(rows) > MOST_ROWS or size > MOST_BYTES:
             return None
         await connection.execute(BEGIN)
         try:
@@ -290,7 +292,7 @@ class PostgresDestination:
             # A primary no more: what else is connected to it would only fail as well.
             await self._connections.pool.expire_connections()
         if fault.kind == "row":
-            if suspect is None and isinstance(error, asyncpg.PostgresError) and len(entries) >= FEWEST:
+            if suspect is None and len(entries) >= FEWEST and isinstance(error, (asyncpg.PostgresError, RowsSkipped)):
                 suspect = await self._search(attempt)
             raise BatchRefused(suspect) from error
         try:
@@ -318,6 +320,7 @@ class PostgresDestination:
         try:
             async with self._connections.pool.acquire() as connection:
                 read = await target.read(connection)
+                await self._connections.learn(connection, read.columns)
         except ConfigError as gone:
             gone.__cause__ = error
             return Rejected(gone)

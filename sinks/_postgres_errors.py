@@ -21,9 +21,12 @@ _KEY: Final = re.compile(r"\(([^()]+)\)=\((.*)\)", re.DOTALL)
 _VALUES: Final = re.compile(r"\((.*)\)", re.DOTALL)
 _LONGEST_QUOTED: Final = 64
 
-# The server's own line among those of triggers and types; in binary COPY, the row counted from 1.
-# Other languages than English are not read: without a line, the core halves the batch.
-_COPY_LINE: Final = re.compile(r"^COPY .*?, line (\d+)(?:,|$)", re.MULTILINE)
+# The server's own line among those of triggers and types; in binary COPY, the row counted from 1. In the languages of
+# its translations: `COPY t, line 5, column c`, then a word for the line; `tのCOPY、行 5`; `t 복사, 5번째 줄`.
+_COPY_LINE: Final = re.compile(
+    r"^(?:(?:COPY .*?, |.*?のCOPY、)[^\W\d]+ |.*? 복사, )(\d+)(?:[,、번]|$)",
+    re.MULTILINE,
+)
 
 # Lost, restarting, in conflict, timed out, not a primary now, or the server's own trouble: later it may pass.
 _PASSING: Final = ("08", "25", "40", "53", "55", "57", "58", "XX")

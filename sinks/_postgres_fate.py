@@ -27,7 +27,8 @@ _MOST_SECONDS_OF_ONE: Final = 5.0
 _PATIENCE: Final = 5
 
 # Only the backend that still runs this transaction: by now its process number may be another's. And never one that
-# waits for a synchronous standby: ended there, it commits what no standby may have, and a failover loses it.
+# waits for a synchronous standby: ended there, it commits what no standby may have, and a failover loses it. It may
+# begin to wait between the look and the end: so of one that was ended "committed" proves nothing where there are such.
 _END_IT: Final = """
 SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
 WHERE pid = $1 AND backend_xid = $2::text::xid8::xid AND wait_event IS DISTINCT FROM 'SyncRep'
@@ -41,6 +42,8 @@ _LIFE: Final = """((SELECT stats_reset FROM pg_catalog.pg_stat_bgwriter)::text
 IDENTITY: Final = f", pg_catalog.pg_backend_pid() AS pid, {_LIFE} AS life"
 """To be asked inside the transaction where a pooler may put any session, of any life, behind one connection."""
 _STATUS: Final = f"SELECT pg_catalog.pg_xact_status($1::text::xid8) AS status, {_LIFE} AS life"
+
+_HAS_STANDBYS: Final = "SELECT pg_catalog.current_setting('synchronous_standby_names') <> ''"
 
 Fate = Literal["committed", "aborted", "unknown"]
 
@@ -76,6 +79,7 @@ async def fate_of(
 
 
 async def _ask(pool: Pool, transaction: Transaction, ledger: LedgerTable | None, seconds_of_one: float) -> Fate:
+    was_ended = False
     for asked in count(1):
         try:
             connection = await pool.acquire()
@@ -90,7 +94,9 @@ async def _ask(pool: Pool, transaction: Transaction, ledger: LedgerTable | None,
                 async with connection.transaction(isolation="read_committed", readonly=True):
                     fate = await _ask_once(connection, transaction, ledger)
                     if fate is None and asked == _PATIENCE:
-                        await connection.fetch(_END_IT, transaction.pid, transaction.xid)
+                        was_ended = bool(await connection.fetch(_END_IT, transaction.pid, transaction.xid))
+                    if fate == "committed" and was_ended and await connection.fetchval(_HAS_STANDBYS):
+                        fate = "unknown"
         except BaseException as error:
             with suppress(asyncpg.InterfaceError):
                 connection.terminate()

@@ -7,12 +7,17 @@ is now. After: `fate_of` looks for the number when the server no longer knows th
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sinkwell.core import ConfigError
 
+from ._extras import needs_extra
 from ._postgres_table import parse_table_name
+
+with needs_extra("postgres"):
+    import asyncpg
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -85,7 +90,9 @@ class LedgerTable:
         if not is_there and not self._ledger.create:
             raise ConfigError(f"no ledger {name}: CREATE TABLE {name} {columns}, or use Ledger(create=True)")
         if not is_there:
-            await connection.execute(f"CREATE TABLE IF NOT EXISTS {name} {columns}")
+            # Two that make it at once: IF NOT EXISTS looks before it waits, so the later one may fail.
+            with suppress(asyncpg.UniqueViolationError, asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError):
+                await connection.execute(f"CREATE TABLE IF NOT EXISTS {name} {columns}")
         await connection.execute(f"SELECT batch, written_at FROM {name} WHERE false")
 
     async def has(self, connection: Connection, batch: UUID) -> bool:

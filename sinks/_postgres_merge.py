@@ -145,11 +145,28 @@ class Merge:
 
     def part(self, low: str, high: str) -> str:
         """Write a statement that puts in the rows from number `low` to before `high`, and tells nothing."""
-        which = f" WHERE {self.number} >= {low} AND {self.number} < {high} "
+        which = f" {self._within(low, high)} "
         if self._spec.mode == "upsert" and self._spec.merged:
             return self.insert + self.last_of_each(self._stage, which) + self.conflict
         conflict = self.conflict if self._spec.mode == "upsert" else ""
         return f"{self.insert}SELECT {self._columns} FROM {self._stage}{which}ORDER BY {self.number}{conflict}"
+
+    def wanted(self, low: str, high: str) -> str:
+        """Write how many rows that statement writes, if nothing leaves any out."""
+        if self._spec.mode == "insert":
+            return f"{high} - {low}"
+        return (
+            f"SELECT pg_catalog.count(*) FROM ({self._distinct} {self._within(low, high)}) s"
+            if self._spec.merged
+            else "0"
+        )
+
+    def _within(self, low: str, high: str) -> str:
+        return f"WHERE {self.number} >= {low} AND {self.number} < {high}"
+
+    @property
+    def _distinct(self) -> str:
+        return f"SELECT DISTINCT {', '.join(self._keys)} FROM {self._stage}"
 
     def last_of_each(self, stage: str, which: str = " ") -> str:
         """Take a row for each key: the last, with the first one's values where an upsert overwrites nothing."""
@@ -193,8 +210,7 @@ class Merge:
         merged = int(status.rpartition(" ")[2])
         if merged == count:
             return
-        distinct = f"SELECT DISTINCT {', '.join(self._keys)} FROM {self._stage}"
-        wanted = await connection.fetchval(f"SELECT pg_catalog.count(*) FROM ({distinct}) s")
+        wanted = await connection.fetchval(f"SELECT pg_catalog.count(*) FROM ({self._distinct}) s")
         if merged != wanted:
             raise RowsSkipped(f"{merged} of {wanted} rows: a trigger on {self._table.name} leaves rows out")
 

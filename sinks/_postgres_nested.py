@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ._extras import needs_extra
 from ._postgres_types import RULES, Rule, as_it_is, is_mapping, is_series, rough_size, type_of
+from ._postgres_vectors import VECTORS, vector_rule
 
 with needs_extra("postgres"):
     import asyncpg
@@ -36,6 +37,8 @@ def rule_of(column: Column, *, unchecked: frozenset[str] = frozenset()) -> Rule:
             rule = _range(rules[0])
         elif name == "composite" and rules:
             rule = _composite(column.parts, rules)
+        elif name in VECTORS:
+            rule = vector_rule(name, column.type)
         else:
             rule = RULES.get(name, _UNKNOWN)
     return rule if column.element is None or rule is _UNKNOWN else _array(rule)

@@ -2,7 +2,8 @@
 
 Halving a batch from here costs a request for each half. The server can do it by itself: the rows go into a temporary
 table once more, and a block of PL/pgSQL puts halves of them in, each in a subtransaction, with deferred constraints
-checked at once, until one row is left. All of it is rolled back. What it finds is a hint, which the core tries alone.
+checked at once, until one row is left: one that fails, or that a trigger leaves out without a word. All of it is rolled
+back. What it finds is a hint, which the core tries alone.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ _FOUND: Final = "SWL01"  # a class of errors that PostgreSQL leaves to others
 _LOW, _MIDDLE = "sinkwell_low", "sinkwell_middle"
 _BLOCK: Final = f"""
 DO $sinkwell$
-DECLARE {_LOW} int := 0; sinkwell_high int := {{count}}; {_MIDDLE} int;
+DECLARE {_LOW} int := 0; sinkwell_high int := {{count}}; {_MIDDLE} int; sinkwell_rows int;
 BEGIN
     WHILE sinkwell_high - {_LOW} > 1 LOOP
         {_MIDDLE} := ({_LOW} + sinkwell_high) / 2;
         BEGIN
             {{statement}};
+            GET DIAGNOSTICS sinkwell_rows = ROW_COUNT;
+            IF sinkwell_rows < ({{wanted}}) THEN RAISE 'a row was left out'; END IF;
             SET CONSTRAINTS ALL IMMEDIATE;
             SET CONSTRAINTS ALL DEFERRED;
             {_LOW} := {_MIDDLE};
@@ -49,9 +52,9 @@ async def search(connection: Connection, merge: Merge, rows: Sequence[tuple[Any,
     """Return the index of the first row that can't be put in after those before it; leaves the transaction open."""
     await connection.execute(merge.begin)
     await merge.copy(connection, iter(rows))
-    statement = merge.part(_LOW, _MIDDLE)
+    statement, wanted = merge.part(_LOW, _MIDDLE), merge.wanted(_LOW, _MIDDLE)
     try:
-        await connection.execute(_BLOCK.format(count=len(rows), statement=statement))
+        await connection.execute(_BLOCK.format(count=len(rows), statement=statement, wanted=wanted))
     except asyncpg.PostgresError as found:
         if found.sqlstate == _FOUND:
             return int(str(found))

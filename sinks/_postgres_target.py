@@ -20,7 +20,7 @@ from ._postgres_types import is_series
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
 
-    from sinkwell.core import Encoded, Entry
+    from sinkwell.core import Encoded
 
     from ._postgres_connect import Connection
     from ._postgres_merge import Load
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ._postgres_table import Column, Table
 
     Encode = Callable[[Any], Encoded]
+    Rows = Sequence[tuple[Any, ...]]
 
 
 class Reading:
@@ -106,13 +107,18 @@ class Target:
         entry.target = self.tag
         return entry
 
-    def check_again(self, entries: Sequence[Entry]) -> None:
-        """Refuse a row that was accepted for another type of its column, which the client might bend in silence."""
-        if not self._has_changed:
-            return
-        for index, entry in enumerate(entries):
+    def check_again(self, rows: Rows) -> Rows:
+        """Return the rows as they are to be sent; those that were accepted for another type of a column anew.
+
+        Raises:
+            BatchRefused: a row does not fit the new type, into which the client might bend it in silence.
+        """
+        return [*self._checked_again(rows)] if self._has_changed else rows
+
+    def _checked_again(self, rows: Rows) -> Iterator[tuple[Any, ...]]:
+        for index, row in enumerate(rows):
             try:
-                self.reading.encode(entry.payload)
+                yield self.reading.encode(row).payload
             except InvalidRecord as error:
                 raise BatchRefused(index) from error
 

@@ -53,13 +53,8 @@ class PostgresSink(Sink["AnyRow", PostgresReceipt]):
 
     Args:
         dsn: `postgresql://user:password@host/database`; `None` if there is a `pool`.
-        table: `events`, `audit.events` or `"My Schema"."my.events"`; case counts as written.
-        columns: the columns that every row has values for. The others get their defaults.
-        mode: `"insert"` adds each row; `"upsert"` lets a row take the place of the one with the same key.
-        conflict_columns: for `"upsert"`: the columns of the unique constraint that tells which rows are the same.
-        merge_columns: for `"upsert"`: what a row writes where its key is there already. Default: all but the key; with
-            `()` the row that is there is kept as it is.
-        returning: columns that the receipt tells: identities, defaults, whatever the server made of the row.
+        table, columns, mode, conflict_columns, merge_columns, returning: a table, and how rows get into it: what
+            `PostgresTable` tells of them.
         more_tables: tables besides this one, each with batches of its own.
         ledger: a table that remembers each batch, by name or as a `Ledger`: what became of an interrupted COMMIT can
             then be told also after a crash or a failover.

@@ -190,6 +190,8 @@ async def _deliver(way: Way, link: _Link, data: bytes, writer: asyncio.StreamWri
             writer.write(piece)
             await writer.drain()
             way.bytes_passed += len(piece)
+            if way.heard is not None:
+                way.heard += piece
         if is_cut:
             raise _Cut
 

@@ -85,6 +85,13 @@ async def test_without_faults_every_byte_passes_and_is_counted(proxy: FaultProxy
     assert (proxy.connections, proxy.open_connections) == (1, 1)
 
 
+async def test_what_passes_is_heard_where_that_is_asked(proxy: FaultProxy, ends: Ends) -> None:
+    await seconds_to_echo(ends, b"before")
+    heard = proxy.down.heard = bytearray()
+    await seconds_to_echo(ends, b"now")
+    assert heard == b"now"
+
+
 async def test_the_end_of_a_stream_passes(ends: Ends, echo: Echo) -> None:
     ends[1].write(b"last")
     ends[1].write_eof()

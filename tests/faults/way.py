@@ -17,6 +17,7 @@ class Way:
         swallow: Bytes, and the end of the stream, vanish here while the connection stays open: half-open.
         bytes_passed: Bytes handed on since the proxy started, over all connections.
         bytes_swallowed: Bytes that vanished.
+        heard: What is handed on from now on, if a bytearray is put here.
     """
 
     def __init__(self) -> None:
@@ -26,6 +27,7 @@ class Way:
         self.swallow = False
         self.bytes_passed = 0
         self.bytes_swallowed = 0
+        self.heard: bytearray | None = None
         self._bytes_to_cut: int | None = None
         self._triggers: list[tuple[bytes, Callable[[], object]]] = []
         self._flowing = asyncio.Event()

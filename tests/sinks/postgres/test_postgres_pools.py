@@ -60,3 +60,36 @@ async def test_a_pool_of_one_connection_is_enough(table: Table) -> None:
         async with PostgresSink(None, table.name, ["id", "body"], pool=pool) as sink:
             await sink.put_many([(number, "a") for number in range(100)])
         assert await pool.fetchval(f"SELECT count(*) FROM {table.name}") == 100
+
+
+@pytest.mark.parametrize("asked", [{}, {"mode": "upsert", "conflict_columns": ["id"]}, {"returning": ["id"]}])
+async def test_a_time_limit_of_the_callers_pool_that_ends_a_copy_is_not_written_and_goes_again(
+    asked: Any, table: Table
+) -> None:
+    async with asyncpg.create_pool(table.dsn, min_size=1, max_size=3, command_timeout=0.2) as pool:
+        async with PostgresSink(None, table.name, ["id", "body"], pool=pool, **asked) as sink:
+            await table.db.execute("BEGIN; LOCK TABLE events")
+            delivery = sink.put((1, "a"))
+            while not sink.stats().retries:  # noqa: ASYNC110 - another program's doing
+                await asyncio.sleep(0.01)
+            await table.db.execute("ROLLBACK")
+            assert (await delivery).attempts > 1
+        assert await pool.fetchval("SELECT 1") == 1
+    assert await table.ids() == [1]
+
+
+async def test_a_time_limit_of_the_callers_pool_that_ends_a_commit_is_settled(table: Table) -> None:
+    # The constraint waits at COMMIT for another's row; its own fate is asked for meanwhile.
+    await table.make("id int8 UNIQUE DEFERRABLE INITIALLY DEFERRED, body text")
+    async with (
+        asyncpg.create_pool(table.dsn, min_size=1, max_size=3, command_timeout=0.2) as pool,
+        PostgresSink(None, table.name, ["id", "body"], pool=pool) as sink,
+    ):
+        await table.db.execute("BEGIN; INSERT INTO events VALUES (1, 'first')")
+        delivery = sink.put((1, "a"))
+        while not sink.stats().retries:  # noqa: ASYNC110 - another program's doing
+            await asyncio.sleep(0.01)
+        await table.db.execute("ROLLBACK")
+        assert (await delivery).attempts > 1
+    assert await table.db.fetchval("SELECT body FROM events") == "a"
+    assert await table.count() == 1

@@ -50,6 +50,16 @@ async def test_an_encoding_error_points_at_its_row(table: Table, make_batch: Any
     assert isinstance((await destination.write(make_batch(destination, rows[:10])))[0], Delivered)
 
 
+async def test_an_encoding_error_of_any_length_ends_the_copy(table: Table, make_batch: Any) -> None:
+    # Sent to the server as it was, one of 10,000 bytes hung asyncpg before 0.32.
+    await table.make("id int8, place point")
+    destination = await table.open("id", "place")
+    async with asyncio.timeout(20):
+        refused = await refusal(destination, make_batch(destination, [(1, (1.0, 2.0)), (2, "x" * 100_000)]))
+    assert refused.suspect == 1
+    assert await table.count() == 0
+
+
 async def test_a_trigger_and_a_check_point_at_their_rows(table: Table, make_batch: Any) -> None:
     await table.db.execute("""
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
