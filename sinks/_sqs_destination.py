@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
