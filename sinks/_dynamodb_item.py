@@ -85,7 +85,7 @@ class ItemEncoder:
         for name, value in item.items():
             text, start, start_text, start_number, size = _NAMES.get(name) or self._learnt(name)
             counted += size
-            kind: type[object] = type(value)
+            kind = type(value)  # pyright: ignore[reportUnknownVariableType] - of anything
             if kind is str and value.isascii():
                 counted += len(value)
                 parts.append(start_text + encode_basestring_ascii(value))

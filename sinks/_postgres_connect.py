@@ -17,7 +17,7 @@ with needs_extra("postgres"):
     import asyncpg
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
     from typing import TypeAlias
 
     from asyncpg.pool import PoolConnectionProxy
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Connection: TypeAlias = PoolConnectionProxy[asyncpg.Record]
     Bare: TypeAlias = asyncpg.Connection[asyncpg.Record]
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
-    Teach: TypeAlias = Callable[[Bare], Coroutine[Any, Any, None]]
+    Teach: TypeAlias = Callable[[Bare], Any]  # a coroutine, for which mypy and pyright know no common name
 
 # Closed after so long without use, before a firewall forgets it in silence.
 _IDLE_SECONDS: Final = 300.0
