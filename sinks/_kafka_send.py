@@ -38,7 +38,8 @@ class NotSentError(Exception):
         """Give the verdict of what did not leave."""
         error = self.__cause__ or self
         after = error.after if isinstance(error, KafkaError) else None
-        return Retry(error, throttled=after is not None, after=after)
+        is_asked_for = after is not None
+        return Retry(error, throttled=is_asked_for, after=after, unsent=is_asked_for)
 
 
 class UnansweredError(Exception):
