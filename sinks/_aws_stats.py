@@ -75,15 +75,14 @@ class Targets:
         except BaseException:
             counts[_UNANSWERED] += len(batch)
             raise
-        for verdict in verdicts:
-            kind = type(verdict)
-            if kind is Delivered:
-                counts[_DELIVERED] += 1
-            elif isinstance(verdict, Retry):
+        others = [verdict for verdict in verdicts if type(verdict) is not Delivered]
+        counts[_DELIVERED] += len(verdicts) - len(others)
+        for verdict in others:
+            if isinstance(verdict, Retry):
                 counts[_RETRIES] += 1
                 counts[_THROTTLES] += verdict.throttled
             else:
-                counts[_REJECTED if kind is Rejected else _UNANSWERED] += 1
+                counts[_REJECTED if isinstance(verdict, Rejected) else _UNANSWERED] += 1
         return verdicts
 
     def stats(self) -> dict[str, TargetStats]:
