@@ -4,6 +4,8 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
+# The tests start hundreds of processes: without it each would compile all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON := .venv/bin/python
 # What must cover every branch of core/, and a test to run alone: make test ARGS=tests/core/test_budget.py
