@@ -67,6 +67,7 @@ class PartitionWriter:
             left = await self._settle(self._unsettled, left, verdicts)
         # Parts that are still to be sent, in order: one, unless the broker found it too large.
         parts: list[Sequence[Entry]] = [left] if left else []
+        was_begun = False
         while parts:
             part = parts.pop(0)
             batch: RecordBatch | None = None
@@ -78,7 +79,7 @@ class PartitionWriter:
                 reply = await send(self._cluster, self._terms, batch)
             except NotSentError as failure:
                 self._unsettled = None
-                break_off = failure.as_retry()
+                break_off = failure.as_retry(was_begun=was_begun)
                 error = break_off.error
                 if isinstance(error, KafkaError) and meaning_of(error.code or 0) is Meaning.SETUP:
                     _say(part, Rejected(error), verdicts)
@@ -89,6 +90,7 @@ class PartitionWriter:
                 if reply.meaning is Meaning.WRITTEN and not parts and not verdicts:
                     return self._all_written(batch, reply)
                 parts = await self._judge(batch, reply, parts, verdicts)
+                was_begun = True
                 continue
             _say((entry for some in ([part], parts) for rest in some for entry in rest), break_off, verdicts)
             break

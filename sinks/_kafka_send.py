@@ -34,12 +34,16 @@ _new_receipt: Final = object.__new__
 class NotSentError(Exception):
     """Nothing left for the broker; the cause says why."""
 
-    def as_retry(self) -> Retry:
-        """Give the verdict of what did not leave."""
+    def as_retry(self, *, was_begun: bool = False) -> Retry:
+        """Give the verdict of what did not leave.
+
+        Args:
+            was_begun: whether something was sent in this attempt: then it was one.
+        """
         error = self.__cause__ or self
         after = error.after if isinstance(error, KafkaError) else None
         is_asked_for = after is not None
-        return Retry(error, throttled=is_asked_for, after=after, unsent=is_asked_for)
+        return Retry(error, throttled=is_asked_for, after=after, unsent=is_asked_for and not was_begun)
 
 
 class UnansweredError(Exception):

@@ -137,13 +137,14 @@ class TransactionWriter:
         if self._shut_out is not None:
             return dict.fromkeys(entries, Rejected(self._shut_out))
         verdict: Retry | Rejected
+        receipts: dict[Entry, Delivered[KafkaReceipt]] = {}
         try:
-            receipts = await self._write_parts(entries)
+            await self._write_parts(entries, receipts)
         except _RefusedError as refused:
             await self._give_up()
             return await self._judge(entries, refused.reply, refused.batch)
         except NotSentError as failure:
-            verdict = failure.as_retry()
+            verdict = failure.as_retry(was_begun=bool(receipts))
         except UnansweredError as failure:
             verdict = Retry(failure.__cause__ or failure)
         except KafkaError as error:
@@ -163,15 +164,14 @@ class TransactionWriter:
             return {**receipts}
         return dict.fromkeys(receipts, Unknown(doubt))
 
-    async def _write_parts(self, entries: Sequence[Entry]) -> dict[Entry, Delivered[KafkaReceipt]]:
-        """Begin a transaction and write each partition's part into it."""
+    async def _write_parts(self, entries: Sequence[Entry], receipts: dict[Entry, Delivered[KafkaReceipt]]) -> None:
+        """Begin a transaction and write each partition's part into it; `receipts` tells how far that came."""
         if self._is_spoilt:
             await self._abort()
             await self.open()
         places = sorted(entries, key=_place_of)
         parts = {place: list(part) for place, part in groupby(places, key=_place_of)}
         await self._add_partitions(list(parts))
-        receipts: dict[Entry, Delivered[KafkaReceipt]] = {}
         for place, part in parts.items():
             left = part
             while left:
@@ -186,7 +186,6 @@ class TransactionWriter:
                 topic.is_stamped = reply.timestamp_ms >= 0
                 receipts.update(zip(batch.entries, batch.delivered(reply, is_stamped=topic.is_stamped), strict=True))
                 left = left[len(batch.entries) :]
-        return receipts
 
     async def _add_partitions(self, places: list[tuple[str, int]]) -> None:
         self._open_since = asyncio.get_running_loop().time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.sinks.kafka.fake_broker import FakeBroker, Fault
 BRIEF = Policy(attempt_timeout=0.1, delivery_timeout=0.4, backoff=Backoff(base=0.002, cap=0.01))
 ONCE = Policy(attempt_timeout=2.0, max_attempts=1)
 VALUES = [b"%d" % number for number in range(10)]
+TOO_LARGE = 10
 
 
 async def test_a_brokers_wish_for_silence_is_honoured_without_spending_an_attempt(broker: FakeBroker) -> None:
@@ -35,6 +37,21 @@ async def test_a_wish_for_silence_beyond_an_attempts_time_costs_no_attempt_and_n
         assert (await sink.put("b")).attempts == 1
         assert loop.time() - began > 0.34
     assert broker.produced == 2
+
+
+@pytest.mark.parametrize("options", [{}, {"transactional_id": "writer"}])
+async def test_a_wish_for_silence_in_the_middle_of_an_attempt_does_not_make_it_none(
+    broker: FakeBroker, options: dict[str, Any]
+) -> None:
+    # Refused, or of a transaction that is aborted then: a part was sent all the same.
+    broker.logs.append(type(broker.logs[0])())
+    policy = Policy(attempt_timeout=0.1, max_attempts=2, backoff=Backoff(base=0.002, cap=0.01))
+    broker.faults += [Fault(throttle_ms=150) if options else Fault(TOO_LARGE, is_applied=False, throttle_ms=150)]
+    async with KafkaSink(broker.place, "events", policy=policy, **options) as sink:
+        receipts = await sink.put_many(
+            [KafkaRecord(value, partition=int(value) % 2 if options else 0) for value in VALUES]
+        )
+    assert {receipt.attempts for receipt in receipts} == {2}
 
 
 @pytest.mark.parametrize("key", [0, 3, 18])
