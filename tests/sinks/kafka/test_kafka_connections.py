@@ -102,7 +102,27 @@ async def test_a_connection_that_is_replaced_still_brings_the_answers_it_owes(
         await asyncio.sleep(0.02)
         monkeypatch.setattr("sinkwell.sinks._kafka_client._MAX_IDLE_SECONDS", 0.0)
         assert (await sink.put(KafkaRecord("beside", partition=1))).attempts == 1
+        old = sink._destination._cluster._retired[0]  # type: ignore[attr-defined]
+        assert old.connected()
         assert (await late).attempts == 1
+        assert not old.connected()
+
+
+async def test_what_a_connection_that_was_replaced_takes_with_it_is_unknown_and_is_sent_again_as_it_was(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.logs.append(type(broker.logs[0])())
+    policy = Policy(attempt_timeout=2.0, max_attempts=2, backoff=Backoff(base=0.002, cap=0.01))
+    async with KafkaSink(broker.place, "events", policy=policy) as sink:
+        await sink.put_many([KafkaRecord("warm", partition=number) for number in (0, 1)])
+        broker.faults += [Fault(does="late")]
+        late = await sink.submit(KafkaRecord("late", partition=0))
+        await asyncio.sleep(0.02)
+        monkeypatch.setattr("sinkwell.sinks._kafka_client._MAX_IDLE_SECONDS", 0.0)
+        await sink.put(KafkaRecord("beside", partition=1))
+        broker.writers[-2].transport.abort()
+        assert (await late).attempts == 2
+    assert broker.logs[0].values == [b"warm", b"late"]
 
 
 async def test_a_topic_made_anew_with_fewer_partitions_takes_what_it_can_and_no_outcome_is_wrong() -> None:
