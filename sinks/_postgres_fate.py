@@ -94,6 +94,7 @@ async def _ask(pool: Pool, transaction: Transaction, ledger: LedgerTable | None,
                 async with connection.transaction(isolation="read_committed", readonly=True):
                     fate = await _ask_once(connection, transaction, ledger)
                     if fate is None and asked == _PATIENCE:
+                        was_ended = True  # unless the server says that it was not: its answer may be lost
                         was_ended = bool(await connection.fetch(_END_IT, transaction.pid, transaction.xid))
                     if fate == "committed" and was_ended and await connection.fetchval(_HAS_STANDBYS):
                         fate = "unknown"

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
-from sinkwell.core import Unknown
+from sinkwell.core import DeliveryError, Outcome, Unknown
 from sinkwell.sinks import _postgres_fate as fate
 from sinkwell.sinks._postgres_connect import Dsn
 from sinkwell.sinks._postgres_connections import Connections
 from sinkwell.sinks._postgres_fate import Transaction, fate_of, life_of
 from sinkwell.sinks._postgres_ledger import Ledger
+from sinkwell.sinks.postgres import PostgresSink
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -157,12 +158,34 @@ async def test_a_commit_that_waits_for_its_standby_gets_no_receipt(
     assert await table.count() == 0
 
 
+async def test_a_time_limit_of_the_callers_pool_does_not_end_the_wait_for_a_standby(
+    table: Table, lone_primary: PostgresServer
+) -> None:
+    # Called back there, it is committed here, and no standby need have it.
+    async with (
+        asyncpg.create_pool(table.dsn, min_size=1, max_size=2, command_timeout=0.2) as pool,
+        PostgresSink(None, table.name, ["id", "body"], pool=pool, settle_timeout=1.0) as sink,
+    ):
+        [outcome] = await sink.put_many([(1, "a")])
+    assert isinstance(outcome, DeliveryError)
+    assert outcome.outcome is Outcome.UNKNOWN
+    assert await table.count() == 0
+
+
+@pytest.mark.parametrize("answer", ["{}", "1 / (NOT {})::int"], ids=["answered", "answer lost"])
 async def test_a_commit_that_came_to_wait_for_its_standby_just_before_it_was_ended_gets_no_receipt(
-    table: Table, batches: None, lone_primary: PostgresServer, make_batch: Any, monkeypatch: pytest.MonkeyPatch
+    answer: str,
+    table: Table,
+    batches: None,
+    lone_primary: PostgresServer,
+    make_batch: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Ended there, it is committed here, and no standby need have it. As if it waited since it was looked at:
     ending = fate._END_IT.replace("AND wait_event IS DISTINCT FROM 'SyncRep'", "")
     assert ending != fate._END_IT
+    end = "pg_catalog.pg_terminate_backend(pid)"
+    ending = ending.replace(end, answer.format(end))
     monkeypatch.setattr(fate, "_END_IT", ending)
     destination = await table.open(settle_timeout=5.0, ledger=Ledger(f"{table.schema}.batches"))
     writing = asyncio.create_task(destination.write(make_batch(destination, [(1, "a")])))
