@@ -57,11 +57,13 @@ V = TypeVar("V")
 
 @dataclass(slots=True)
 class _Attempt:
-    """One batch on its way: its entries, where they go, and what became of each row, if that differs."""
+    """One batch on its way: its entries, where they go, their rows as they are sent, and what became of each."""
 
     entries: Sequence[Entry]
     target: Target
     reading: Reading
+    rows: Rows
+    # `None` if all are simply there.
     written: Sequence[Written] | None = None
 
     def merge(self) -> Merge:
@@ -177,18 +179,17 @@ class PostgresDestination:
         entries = batch.entries
         target = self._targets.of(batch.target)
         reading = target.reading
-        attempt = _Attempt(entries, target, reading)
-        payloads = target.check_again(batch.payloads)
+        attempt = _Attempt(entries, target, reading, target.check_again(batch.payloads))
         try:
             connection = await self._connections.pool.acquire()
         except asyncio.CancelledError:
             return _each(entries, Retry(TimeoutError("no connection in time: nothing was sent")))
         except Exception as error:  # noqa: BLE001 - nothing was sent, whatever it is
             return await self._not_written(None, attempt, error)
-        rows = iter(payloads)
+        rows = iter(attempt.rows)
         try:
             async with broken_off_when_lost(connection):
-                transaction = await self._at_once(connection, attempt, payloads, batch.size)
+                transaction = await self._at_once(connection, attempt, batch.size)
                 if transaction is None:
                     await connection.execute(reading.load.begin)
                     attempt.written = await reading.load.run(connection, rows)
@@ -203,9 +204,9 @@ class PostgresDestination:
             return await self._not_written(connection, attempt, error, reached)
         return await self._commit(connection, attempt, transaction)
 
-    async def _at_once(self, connection: Connection, attempt: _Attempt, rows: Rows, size: int) -> Transaction | None:
+    async def _at_once(self, connection: Connection, attempt: _Attempt, size: int) -> Transaction | None:
         """Write a small batch in one exchange, where that can be; `None` with nothing begun where it can't."""
-        arrays = attempt.reading.arrays
+        arrays, rows = attempt.reading.arrays, attempt.rows
         if arrays is None or len(rows) > MOST_ROWS or size > MOST_BYTES:
             return None
         await connection.execute(BEGIN)
@@ -281,7 +282,7 @@ class PostgresDestination:
         fault = fault_of(error, len(entries), reached)
         suspect = fault.suspect
         if fault.kind == "row" and suspect is None and isinstance(error, asyncpg.PostgresError):
-            suspect = suspect_of(error, attempt.target.spec.columns, [entry.payload for entry in entries])
+            suspect = suspect_of(error, attempt.target.spec.columns, attempt.rows)
         error = bare(error)
         if connection is not None:
             if fault.is_sound:
@@ -306,7 +307,7 @@ class PostgresDestination:
         try:
             connection = await self._connections.pool.acquire()
             async with broken_off_when_lost(connection):
-                return await search(connection, attempt.merge(), [entry.payload for entry in attempt.entries])
+                return await search(connection, attempt.merge(), attempt.rows)
         except (Exception, asyncio.CancelledError):  # noqa: BLE001 - nothing was written before, and nothing is now
             return None
         finally:
