@@ -178,6 +178,7 @@ async def test_a_commit_that_came_to_wait_for_its_standby_just_before_it_was_end
     table: Table,
     batches: None,
     lone_primary: PostgresServer,
+    *,
     make_batch: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

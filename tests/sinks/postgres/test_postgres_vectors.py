@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 UPSERT: dict[str, Any] = {"mode": "upsert", "conflict_columns": ["id"]}
 MODES: list[dict[str, Any]] = [{}, {"returning": ["value"]}, UPSERT, {**UPSERT, "returning": ["value"]}]
 NAMES = ["id", "value"]
+QUICK = Policy(backoff=Backoff(base=0.01))
 
 
 @pytest.fixture(scope="module")
@@ -116,17 +117,43 @@ async def test_a_list_that_is_changed_after_put_is_stored_as_it_was(
     assert await db.fetchval("SELECT value::text FROM items") == "[1,2]"
 
 
-async def test_a_column_that_becomes_a_vector_is_written_without_a_restart(
-    db: asyncpg.Connection, server: PostgresServer
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("float4[]", "elsewhere.vector(2)"),
+        ("elsewhere.vector(2)", "elsewhere.halfvec(2)"),
+        ("elsewhere.halfvec", "elsewhere.vector"),
+    ],
+)
+async def test_a_column_that_becomes_a_vector_or_another_one_is_written_without_a_restart(
+    before: str, after: str, db: asyncpg.Connection, server: PostgresServer
 ) -> None:
-    await make(db, "float4[]")
-    policy = Policy(backoff=Backoff(base=0.01))
-    async with PostgresSink(server.dsn, "items", NAMES, policy=policy) as sink:
+    await make(db, before)
+    async with PostgresSink(server.dsn, "items", NAMES, policy=QUICK) as sink:
         await sink.put((1, [1.0, 2.0]))
-        await db.execute("ALTER TABLE items ALTER value TYPE elsewhere.vector(2)")
+        await db.execute(f"ALTER TABLE items ALTER value TYPE {after} USING value::{after}")
         await sink.put((2, [3.0, 4.0]))
         await sink.put((3, [5.0, 6.0]))
     assert await db.fetchval("SELECT string_agg(value::text, ' ' ORDER BY id) FROM items") == "[1,2] [3,4] [5,6]"
+
+
+async def test_the_server_looks_for_a_bad_row_among_what_was_made_anew_for_a_changed_column(
+    db: asyncpg.Connection, server: PostgresServer
+) -> None:
+    await make(db, "float4[]")
+    policy = Policy(concurrency=1, backoff=QUICK.backoff)
+    async with PostgresSink(server.dsn, "items", NAMES, policy=policy, returning=["id"]) as sink:
+        await db.execute("""
+            ALTER TABLE items ALTER value TYPE elsewhere.vector(2);
+            CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN IF NEW.id = 321 THEN RAISE 'not this one'; END IF; RETURN NEW; END $$;
+            CREATE TRIGGER refuse BEFORE INSERT ON items FOR EACH ROW EXECUTE FUNCTION refuse()""")
+        learns = sink.put((-1, [1.0, 2.0]))
+        outcomes = await sink.put_many([(number, [1.0, 2.0]) for number in range(500)])
+        await learns
+        stats = sink.stats()
+    assert [number for number, outcome in enumerate(outcomes) if isinstance(outcome, Exception)] == [321]
+    assert stats.sealed["isolation"] <= 2
 
 
 async def test_a_pool_of_the_callers_keeps_its_own_codec(db: asyncpg.Connection, server: PostgresServer) -> None:
