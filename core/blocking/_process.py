@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -69,6 +70,26 @@ def settle_all() -> None:
     """Deliver what is pending while threads can still be used, before the other threads are waited for."""
     for wait in [front.settle_at_exit() for front in list(_this.fronts)]:
         wait()
+    if _ends_without_atexit():
+        # But it waits for its threads: the last one of them closes.
+        threading.Thread(target=_close_last, name="sinkwell at exit").start()
+
+
+def _ends_without_atexit() -> bool:
+    """Tell whether multiprocessing made this process, and ends it by `os._exit`; the spawned ones end as any other."""
+    made_by = sys.modules.get("multiprocessing")
+    if made_by is None or made_by.parent_process() is None:
+        return False
+    return bool(made_by.get_start_method(allow_none=True) != "spawn")
+
+
+def _close_last() -> None:
+    spared = (threading.main_thread(), threading.current_thread())
+    # Those may have started others meanwhile.
+    while others := [thread for thread in threading.enumerate() if not thread.daemon and thread not in spared]:
+        for thread in others:
+            thread.join()
+    close_all()
 
 
 def close_all() -> None:

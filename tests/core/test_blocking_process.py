@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -140,6 +141,26 @@ def test_a_process_of_multiprocessing_delivers_what_it_accepted_before_it_ends()
     )
     assert said == ["True wrote the parent's", "False wrote the child's"]
     assert errors == ""
+
+
+def test_what_a_process_of_multiprocessing_could_not_deliver_in_time_is_counted_though_it_ends_without_atexit() -> None:
+    said, errors = python(
+        """
+        sink = BlockingSink(lambda: Sink(destination), exit_timeout=0)
+
+        def work():
+            destination.gate.clear()
+            sink.submit("the child's")
+            destination.changes.until(lambda: destination.batches == [["the child's"]])
+
+        child = multiprocessing.get_context("fork").Process(target=work)
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+        """
+    )
+    assert said == []
+    assert "at exit, 1 accepted records were not delivered: 0 NOT_WRITTEN, 1 UNKNOWN" in errors
 
 
 def test_a_function_is_called_in_a_forked_process() -> None:
@@ -343,6 +364,32 @@ def test_at_exit_every_front_is_settled_and_then_closed_and_a_closed_one_is_left
         sink.put("too late")
     all_ended()
     assert threading.active_count() == 1
+
+
+def test_in_a_process_of_multiprocessing_the_last_thread_closes_and_the_others_can_put_until_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(multiprocessing, "parent_process", object)
+    destination = Gated()
+    sink: BlockingSink[Any, Any] = BlockingSink(lambda: Sink(destination))
+    sink.put("a")
+    block = Block()
+    threading.Thread(target=block).start()
+    block.begun()
+    _process.settle_all()
+    assert sink.put("b").record == "b"
+    block.end()
+    all_ended()
+    assert destination.was_closed
+
+
+def test_a_process_that_was_spawned_closes_at_exit_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiprocessing, "parent_process", object)
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda **_: "spawn")
+    with BlockingSink(lambda: Sink(Gated())) as sink:
+        _process.settle_all()
+        assert threading.active_count() == 2
+        assert sink.put("a").record == "a"
 
 
 def test_a_loop_that_is_blocked_at_exit_is_told_and_not_waited_for(
