@@ -20,7 +20,8 @@ class PostgresReceipt(Receipt):
     """The row's transaction is committed.
 
     Attributes:
-        is_written: `False` for an upsert that keeps what is there, where a row with its key was there.
+        is_written: `False` for an upsert that keeps what is there, where a row with its key was there, or a trigger
+            left it out.
         returned: the columns that `returning` asks for, as the row has them now; `None` if it asks for none or the
             row was not written.
     """
