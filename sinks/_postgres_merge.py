@@ -151,15 +151,20 @@ class Merge:
         conflict = self.conflict if self._spec.mode == "upsert" else ""
         return f"{self.insert}SELECT {self._columns} FROM {self._stage}{which}ORDER BY {self.number}{conflict}"
 
-    def wanted(self, low: str, high: str) -> str:
-        """Write how many rows that statement writes, if nothing leaves any out."""
+    def lacks(self, low: str, high: str, written: str) -> str:
+        """Write the condition that something left rows out of that statement, which wrote so many."""
+        within = self._within(low, high)
         if self._spec.mode == "insert":
-            return f"{high} - {low}"
-        return (
-            f"SELECT pg_catalog.count(*) FROM ({self._distinct} {self._within(low, high)}) s"
-            if self._spec.merged
-            else "0"
-        )
+            return f"{written} < {high} - {low}"
+        if self._spec.merged:
+            return f"{written} < (SELECT pg_catalog.count(*) FROM ({self._distinct} {within}) s)"
+        return self._has_lost(within)
+
+    def _has_lost(self, within: str = "") -> str:
+        """Write the condition that a row was neither written nor there, where an upsert keeps what is there."""
+        same = " AND ".join(f"t.{key} = s.{key}" for key in self._keys)
+        there = f"SELECT 1 FROM {self._table.name} t WHERE {same}"
+        return f"EXISTS (SELECT 1 FROM ({self._distinct} {within}) s WHERE NOT EXISTS ({there}))"
 
     def _within(self, low: str, high: str) -> str:
         return f"WHERE {self.number} >= {low} AND {self.number} < {high}"
@@ -203,6 +208,8 @@ class Merge:
                 f"{len(answer)} of {count} rows came back from {self._table.name}: a trigger keeps rows "
                 "out, or changes their key"
             )
+        if len(answer) != count and await connection.fetchval(f"SELECT {self._has_lost()}"):
+            raise RowsSkipped(f"rows are not in {self._table.name}: a trigger keeps them out, or changes their key")
         return self._written(answer, count)
 
     async def _merge(self, connection: Connection, count: int) -> None:

@@ -20,8 +20,7 @@ class PostgresReceipt(Receipt):
     """The row's transaction is committed.
 
     Attributes:
-        is_written: `False` for an upsert that keeps what is there, where a row with its key was there, or a trigger
-            left it out.
+        is_written: `False` for an upsert that keeps what is there, where a row with its key was there.
         returned: the columns that `returning` asks for, as the row has them now; `None` if it asks for none or the
             row was not written.
     """

@@ -25,17 +25,17 @@ FEWEST: Final = 32
 """With fewer rows, halving them takes no longer than the search."""
 
 _FOUND: Final = "SWL01"  # a class of errors that PostgreSQL leaves to others
-_LOW, _MIDDLE = "sinkwell_low", "sinkwell_middle"
+_LOW, _MIDDLE, _ROWS = "sinkwell_low", "sinkwell_middle", "sinkwell_rows"
 _BLOCK: Final = f"""
 DO $sinkwell$
-DECLARE {_LOW} int := 0; sinkwell_high int := {{count}}; {_MIDDLE} int; sinkwell_rows int;
+DECLARE {_LOW} int := 0; sinkwell_high int := {{count}}; {_MIDDLE} int; {_ROWS} int;
 BEGIN
     WHILE sinkwell_high - {_LOW} > 1 LOOP
         {_MIDDLE} := ({_LOW} + sinkwell_high) / 2;
         BEGIN
             {{statement}};
-            GET DIAGNOSTICS sinkwell_rows = ROW_COUNT;
-            IF sinkwell_rows < ({{wanted}}) THEN RAISE 'a row was left out'; END IF;
+            GET DIAGNOSTICS {_ROWS} = ROW_COUNT;
+            IF {{lacks}} THEN RAISE 'a row was left out'; END IF;
             SET CONSTRAINTS ALL IMMEDIATE;
             SET CONSTRAINTS ALL DEFERRED;
             {_LOW} := {_MIDDLE};
@@ -52,9 +52,9 @@ async def search(connection: Connection, merge: Merge, rows: Sequence[tuple[Any,
     """Return the index of the first row that can't be put in after those before it; leaves the transaction open."""
     await connection.execute(merge.begin)
     await merge.copy(connection, iter(rows))
-    statement, wanted = merge.part(_LOW, _MIDDLE), merge.wanted(_LOW, _MIDDLE)
+    statement, lacks = merge.part(_LOW, _MIDDLE), merge.lacks(_LOW, _MIDDLE, _ROWS)
     try:
-        await connection.execute(_BLOCK.format(count=len(rows), statement=statement, wanted=wanted))
+        await connection.execute(_BLOCK.format(count=len(rows), statement=statement, lacks=lacks))
     except asyncpg.PostgresError as found:
         if found.sqlstate == _FOUND:
             return int(str(found))
