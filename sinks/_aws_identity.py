@@ -48,6 +48,9 @@ class Identity:
         self.clock = Clock()
         self.clock.date_signatures_of(client)
         self._url = getattr(getattr(client, "meta", None), "endpoint_url", "")
+        connections = getattr(getattr(client, "_endpoint", None), "http_session", None)
+        # Whether it tells when it writes: where nobody does, that it has not is no certainty.
+        self._tells = getattr(connections, "is_straight", False)
         self._credentials: Any = getattr(getattr(client, "_request_signer", None), "_credentials", None)
         # Those that AWS called expired before botocore did: they are renewed once for it.
         self._expired: object = None
@@ -79,7 +82,7 @@ class Identity:
         try:
             return await api()
         except asyncio.CancelledError:
-            if written:
+            if written or not self._tells:
                 raise
             raise NotConnectedError(endpoint_url=self._url, error="given up before there was a connection") from None
 

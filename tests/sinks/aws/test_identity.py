@@ -9,13 +9,15 @@ from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 from aiobotocore.credentials import AioRefreshableCredentials
 from aiobotocore.session import get_session
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from sinkwell.core import Backoff, ConfigError, DeliveryError, DeliveryRejected, Outcome, Policy
-from sinkwell.sinks.testing import AwsEndpoint, ClockAhead, ExpiredToken
+from sinkwell.sinks._aws_identity import Identity
+from sinkwell.sinks.testing import AwsEndpoint, ClockAhead, ExpiredToken, Hang, Redirect
 from tests.sinks.aws.service import DYNAMODB
 
 if TYPE_CHECKING:
@@ -211,3 +213,40 @@ async def test_a_connection_that_is_never_made_is_no_doubt(
         with pytest.raises(DeliveryError) as failed:
             await sink.put(service.record("a"))
     assert failed.value.outcome is Outcome.NOT_WRITTEN
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every session of aiohttp watched, as an instrumentation of the whole program does."""
+    make = aiohttp.ClientSession.__init__
+
+    def make_watched(self: Any, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs, trace_configs=[aiohttp.TraceConfig()])
+
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", make_watched)
+
+
+@pytest.mark.usefixtures("watched")
+@pytest.mark.parametrize("service", [DYNAMODB])
+async def test_what_was_written_is_in_doubt_and_no_redirect_followed_where_others_watch_the_connections(
+    aws: AwsEndpoint, service: Service, place: str, sink_for: Any
+) -> None:
+    # Another's watch was taken for the sink's own: a request that hung was called certain not to be written.
+    async with AwsEndpoint() as elsewhere, sink_for(place, transport="client", policy=ONCE) as sink:
+        for fault in (Hang(), Redirect(elsewhere.url)):
+            aws.plan.next(service.writes, fault)
+            with pytest.raises(DeliveryError) as failed:
+                await sink.put(service.record("a"))
+            assert failed.value.outcome is Outcome.UNKNOWN
+        assert elsewhere.log == []
+
+
+async def test_a_client_that_does_not_tell_when_it_writes_leaves_doubt() -> None:
+    async def hang() -> None:
+        await asyncio.sleep(HOUR)
+
+    sending = asyncio.ensure_future(Identity(object()).send(hang))
+    await asyncio.sleep(0)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
