@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from sinkwell.core import Backoff, ConfigError, DeliveryError, DeliveryRejected, Outcome, Policy
 from sinkwell.sinks._aws_identity import Identity
-from sinkwell.sinks.testing import AwsEndpoint, ClockAhead, ExpiredToken, Hang, Redirect
+from sinkwell.sinks.testing import AwsEndpoint, AwsRequest, ClockAhead, ExpiredToken, Hang, Redirect, Refuse
 from tests.sinks.aws.service import DYNAMODB
 
 if TYPE_CHECKING:
@@ -198,6 +198,28 @@ async def test_a_provider_of_credentials_that_does_not_answer_in_time_is_no_doub
         with pytest.raises(DeliveryError) as failed:
             await sink.put(service.record("a"))
     assert failed.value.outcome is Outcome.NOT_WRITTEN
+
+
+@pytest.mark.parametrize("service", [DYNAMODB])
+async def test_when_the_time_of_an_attempt_is_up_no_part_of_it_is_sent(
+    aws: AwsEndpoint, service: Service, place: str, sink_for: Any, transport: str
+) -> None:
+    # The first part's verdict was that nothing went, and the others went when the attempt was over.
+    provider = Provider(seconds=30)
+
+    def refuse_and_hang(request: AwsRequest) -> Refuse | None:
+        if request.action != service.writes:
+            return None
+        provider.failures.append(None)
+        return Refuse("Brand.New", status=400)
+
+    aws.plan.script(refuse_and_hang)
+    async with sink_for(
+        place, session=await provider.session(), **service.region, transport=transport, policy=ONCE
+    ) as sink:
+        outcomes = await sink.put_many(service.record(text) for text in "abc")
+    assert [outcome.outcome for outcome in outcomes] == [Outcome.UNKNOWN] * 3
+    assert len(aws.requests(service.writes)) == 1
 
 
 @pytest.mark.parametrize("service", [DYNAMODB])
