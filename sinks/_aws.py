@@ -249,12 +249,15 @@ async def _read(raw: Any, most: int) -> bytes:
     """Read an answer's body, within bounds."""
     pieces: list[bytes] = []
     left = most
-    async for piece in raw.content.iter_any():
-        left -= len(piece)
-        if left < 0:
-            raw.close()
-            raise aiohttp.ClientPayloadError("larger than any answer of this service")
-        pieces.append(piece)
+    try:
+        async for piece in raw.content.iter_any():
+            left -= len(piece)
+            if left < 0:
+                raise aiohttp.ClientPayloadError("larger than any answer of this service")  # noqa: TRY301 - ends as others do
+            pieces.append(piece)
+    except BaseException:
+        raw.close()  # with its connection: as soon as an attempt is given up, not when it is collected as garbage
+        raise
     return b"".join(pieces)
 
 

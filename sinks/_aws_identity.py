@@ -10,6 +10,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aiobotocore.credentials import AioCredentials
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from sinkwell.core import Rejected, Retry, Unknown
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from ._aws_verdicts import Meaning
 
 T = TypeVar("T")
+
+# Of these exact types; a subclass, also of somebody's own make, may read new ones.
+_STATIC = Credentials, AioCredentials
 
 # A mark is added when aiohttp begins to write the request of the current task.
 _written: ContextVar[list[bool]] = ContextVar("_written")
@@ -117,9 +122,9 @@ class Identity:
         return classify(error, known, what)
 
     def _renews(self) -> bool:
-        """Whether the credentials are of a kind that gets renewed; if so, see to it that they are, once."""
+        """Whether the credentials may get renewed; botocore's own, which would be too late, are made to be, once."""
         credentials = self._credentials
-        if not hasattr(credentials, "refresh_needed"):
+        if credentials is None or type(credentials) in _STATIC:
             return False
         used = getattr(credentials, "_frozen_credentials", None)
         if used is not self._expired and isinstance(getattr(credentials, "_expiry_time", None), datetime):

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from aiobotocore.credentials import AioRefreshableCredentials
+from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
 from aiobotocore.session import get_session
+from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from sinkwell.core import Backoff, ConfigError, DeliveryError, DeliveryRejected, Outcome, Policy
+from sinkwell.sinks._aws import _read
 from sinkwell.sinks._aws_identity import Identity
 from sinkwell.sinks.testing import AwsEndpoint, AwsRequest, ClockAhead, ExpiredToken, Hang, Redirect, Refuse
 from tests.sinks.aws.service import DYNAMODB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from tests.sinks.aws.service import Service
 
@@ -272,3 +274,49 @@ async def test_a_client_that_does_not_tell_when_it_writes_leaves_doubt() -> None
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
+
+
+async def test_an_answer_that_is_given_up_takes_its_connection_with_it() -> None:
+    # It was left to the garbage collector.
+    class Raw:
+        is_closed = False
+
+        @property
+        def content(self) -> Any:
+            return self
+
+        async def iter_any(self) -> AsyncIterator[bytes]:
+            yield b"{"
+            await asyncio.sleep(HOUR)
+
+        def close(self) -> None:
+            self.is_closed = True
+
+    raw = Raw()
+    reading = asyncio.ensure_future(_read(raw, 100))
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert raw.is_closed
+
+
+class Rotated(AioCredentials):
+    """Credentials of somebody's own make, which read a file that is renewed."""
+
+    asked = 0
+
+    async def get_frozen_credentials(self) -> Any:
+        self.asked += 1
+        return ReadOnlyCredentials("KEY", "s", f"t{self.asked}", None)
+
+
+@pytest.mark.parametrize("service", [DYNAMODB])
+async def test_credentials_of_an_unknown_kind_may_be_renewed_by_the_next_attempt(
+    aws: AwsEndpoint, service: Service, place: str, sink_for: Any, transport: str
+) -> None:
+    session = get_session()
+    session._credentials = Rotated("KEY", "s", "t")
+    async with sink_for(place, session=session, **service.region, transport=transport, policy=CERTAIN) as sink:
+        aws.plan.next(service.writes, ExpiredToken())
+        assert (await sink.put(service.record("a"))).attempts == 2
