@@ -23,6 +23,8 @@ class Outcome(Enum):
 class Receipt:
     """The provider acknowledged the record. Each sink adds what its provider tells.
 
+    Records of which the same is to be told may share one: it is to be read, not changed.
+
     Attributes:
         attempts: how many requests carried the record; above 1, an earlier one may have left a duplicate.
     """

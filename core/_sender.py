@@ -207,9 +207,7 @@ class Sender:
             verdicts = [Unknown(error)] * len(batch)
         else:
             # Cancelled before its first step: nobody has seen it, so it was no attempt.
-            verdicts = [Retry(error)] * len(batch)
-            for entry in batch.entries:
-                entry.attempts -= 1
+            verdicts = [Retry(error, unsent=True)] * len(batch)
         throttled = self._judge.apply(flight, batch.entries, verdicts, now)
         self._tally.landed(batch, verdicts, seconds=now - flight.sent_at, throttled=throttled, error=error)
         self.concurrency.answered(sent_at=flight.sent_at, now=now, throttled=throttled, was_full=self._is_full)

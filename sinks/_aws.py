@@ -240,12 +240,8 @@ class _StraightSession(AIOHTTPSession):
         # aiobotocore leaves aiohttp's redirects on, and this is the one place to reach its session.
         inherited = cast("_GetsSession", getattr(super(), "_get_session"))  # noqa: B009 - the stubs don't know it
         session = await inherited(proxy_url)
-        if not session.trace_configs:
-            trace = aiohttp.TraceConfig()
-            trace.on_request_redirect.append(_refuse_redirect)
-            trace.on_request_headers_sent.append(note_writing)
-            trace.freeze()
-            session.trace_configs.append(trace)
+        if _TRACE not in session.trace_configs:  # others may be there: an instrumentation adds its own to each session
+            session.trace_configs.append(_TRACE)
         return session
 
 
@@ -253,17 +249,31 @@ async def _read(raw: Any, most: int) -> bytes:
     """Read an answer's body, within bounds."""
     pieces: list[bytes] = []
     left = most
-    async for piece in raw.content.iter_any():
-        left -= len(piece)
-        if left < 0:
-            raw.close()
-            raise aiohttp.ClientPayloadError("larger than any answer of this service")
-        pieces.append(piece)
+    try:
+        async for piece in raw.content.iter_any():
+            left -= len(piece)
+            if left < 0:
+                raise aiohttp.ClientPayloadError("larger than any answer of this service")  # noqa: TRY301 - ends as others do
+            pieces.append(piece)
+    except BaseException:
+        raw.close()  # with its connection: as soon as an attempt is given up, not when it is collected as garbage
+        raise
     return b"".join(pieces)
 
 
 async def _refuse_redirect(*_: object) -> None:
     raise aiohttp.ClientError("the server redirected the request, which is not followed")
+
+
+def _make_trace() -> aiohttp.TraceConfig:
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(_refuse_redirect)
+    trace.on_request_headers_sent.append(note_writing)
+    trace.freeze()
+    return trace
+
+
+_TRACE = _make_trace()
 
 
 def _factory(session: AwsSession | None) -> MakesClient:

@@ -10,6 +10,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aiobotocore.credentials import AioCredentials
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from sinkwell.core import Rejected, Retry, Unknown
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Of these exact types; a subclass, also of somebody's own make, may read new ones.
+_STATIC = Credentials, AioCredentials
+
 # A mark is added when aiohttp begins to write the request of the current task.
 _written: ContextVar[list[bool]] = ContextVar("_written")
 
@@ -48,6 +53,9 @@ class Identity:
         self.clock = Clock()
         self.clock.date_signatures_of(client)
         self._url = getattr(getattr(client, "meta", None), "endpoint_url", "")
+        connections = getattr(getattr(client, "_endpoint", None), "http_session", None)
+        # Whether it tells when it writes: where nobody does, that it has not is no certainty.
+        self._tells = getattr(connections, "is_straight", False)
         self._credentials: Any = getattr(getattr(client, "_request_signer", None), "_credentials", None)
         # Those that AWS called expired before botocore did: they are renewed once for it.
         self._expired: object = None
@@ -79,7 +87,7 @@ class Identity:
         try:
             return await api()
         except asyncio.CancelledError:
-            if written:
+            if written or not self._tells:
                 raise
             raise NotConnectedError(endpoint_url=self._url, error="given up before there was a connection") from None
 
@@ -114,9 +122,9 @@ class Identity:
         return classify(error, known, what)
 
     def _renews(self) -> bool:
-        """Whether the credentials are of a kind that gets renewed; if so, see to it that they are, once."""
+        """Whether the credentials may get renewed; botocore's own, which would be too late, are made to be, once."""
         credentials = self._credentials
-        if not hasattr(credentials, "refresh_needed"):
+        if credentials is None or type(credentials) in _STATIC:
             return False
         used = getattr(credentials, "_frozen_credentials", None)
         if used is not self._expired and isinstance(getattr(credentials, "_expiry_time", None), datetime):

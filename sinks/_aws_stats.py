@@ -35,7 +35,7 @@ class TargetStats:
     """What one queue or topic was sent, and what became of it; each attempt of a record counts.
 
     Attributes:
-        requests: sent to it. `records_sent` is what they carried, repeats included.
+        requests: made for it, also if there was no connection. `records_sent` is what they carried, repeats included.
         delivered: records acknowledged.
         retries: records that it did not take for the moment. `throttles`: those of them because it asked for a lower
             pace.

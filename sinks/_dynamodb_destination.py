@@ -19,6 +19,7 @@ from sinkwell.core import (
     Rejected,
     Retry,
     SinkClosed,
+    Unknown,
     Verdict,
 )
 
@@ -178,12 +179,12 @@ class DynamoDBDestination(AwsDestination[DynamoDBApi]):
             if len(batch) == 1 or _speaks_of_all(refused.__cause__):
                 raise
             # A batch is not atomic: what it says of one write, it doesn't say of the others, and some may be there.
-            return await self._send_parts(batch.entries, [[entry] for entry in batch.entries])
+            return await self._send_parts(batch.entries, [[entry] for entry in batch.entries], is_in_doubt=True)
         if not isinstance(verdicts[0], Rejected):
             return verdicts
         # What the setup forbids is a whole request; the tables that it doesn't concern must not suffer from it.
         parts = _by_table(batch.entries)
-        return verdicts if len(parts) == 1 else await self._send_parts(batch.entries, parts)
+        return verdicts if len(parts) == 1 else await self._send_parts(batch.entries, parts, is_in_doubt=False)
 
     async def _send(self, entries: Sequence[Entry]) -> list[Verdict[DynamoDBReceipt]]:
         request: dict[str, list[Write]] = {}
@@ -221,22 +222,39 @@ class DynamoDBDestination(AwsDestination[DynamoDBApi]):
         return request_body(request, counts_capacity=self._counts_capacity)
 
     async def _send_parts(
-        self, entries: Sequence[Entry], parts: Sequence[Sequence[Entry]]
+        self, entries: Sequence[Entry], parts: Sequence[Sequence[Entry]], *, is_in_doubt: bool
     ) -> list[Verdict[DynamoDBReceipt]]:
-        """Send each part by itself. One that is refused because of one write goes on write by write."""
+        """Send each part by itself. One that is refused because of one write goes on write by write.
+
+        Args:
+            entries: all of them.
+            parts: of them.
+            is_in_doubt: what was refused before may have written some: of that, only a part's own answer frees it.
+        """
         verdicts: dict[object, Verdict[DynamoDBReceipt]] = {}
-        waiting = list(parts)
+        waiting = [(part, is_in_doubt) for part in parts]
         while waiting:
-            part = waiting.pop()
+            part, doubt = waiting.pop()
             try:
-                said = await self._send(part)
+                said = await self._send_in_time(part)
             except BatchRefused as refused:
                 if len(part) > 1:
-                    waiting += [[entry] for entry in part]
+                    doubt = doubt or not _speaks_of_all(refused.__cause__)
+                    waiting += [([entry], doubt) for entry in part]
                     continue
                 said = [Rejected(refused.__cause__ or refused)]
+            else:
+                if doubt:
+                    said = [Unknown(v.error) if isinstance(v, (Retry, Rejected)) else v for v in said]
             verdicts |= {entry.key: verdict for entry, verdict in zip(part, said, strict=True)}
         return [verdicts[entry.key] for entry in entries]
+
+    async def _send_in_time(self, entries: Sequence[Entry]) -> list[Verdict[DynamoDBReceipt]]:
+        """Send them, unless the attempt's time is up: a verdict that nothing went has then caught its end."""
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            return [Retry(TimeoutError("the attempt's time was up before this part of it was sent"))] * len(entries)
+        return await self._send(entries)
 
     async def _read(self, name: str) -> Table:
         """Read a table's key, again if DynamoDB is only slow or busy."""

@@ -271,7 +271,8 @@ def _split(entries: Sequence[Entry], topic: Topic) -> tuple[dict[Entry, Verdict[
             fate[entry] = Rejected(too_large(entry.size, topic))
         elif going and (entry.size > room or room < 0):
             room = -1  # what follows it must not overtake it
-            fate[entry] = Retry(AwsError(f"{topic} takes the message in another request only", code="BatchFull"))
+            said = AwsError(f"{topic} takes the message in another request only", code="BatchFull")
+            fate[entry] = Retry(said, unsent=True)
         else:
             going.append(entry)
             room -= entry.size

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
-    from sinkwell.core import Batch, Limits, Policy
+    from sinkwell.core import Batch, Entry, Limits, Policy
 
     from .oracle import Oracle
     from .scenario import Record
@@ -192,7 +192,10 @@ class SimDestination:
         if self._happens(faults.raise_before):
             raise self._error()
         if self._happens(faults.throttle):
-            return [Retry(ProviderError("throttled"), throttled=True, after=faults.retry_after)] * len(batch)
+            return [
+                self._put_off(entry, request, "throttled", throttled=True, after=faults.retry_after)
+                for entry in batch.entries
+            ]
         if (rejected := self._too_large(batch)) is not None:
             return rejected
         self._refuse_bad(batch)
@@ -272,7 +275,7 @@ class SimDestination:
         for index, entry in enumerate(batch.entries):
             if self._happens(faults.fail):
                 after = faults.retry_after if self._happens(0.3) else None
-                verdicts.append(Retry(ProviderError("failed"), after=after))
+                verdicts.append(self._put_off(entry, request, "failed", after=after))
             elif self._happens(faults.reject):
                 verdicts.append(Rejected(ProviderError("rejected")))
             elif self._happens(faults.unknown):
@@ -285,6 +288,10 @@ class SimDestination:
                 receipt, superseded = Receipt(attempts=entry.attempts), Superseded(attempts=entry.attempts)
                 verdicts.append(Delivered(receipt, superseded=superseded))
         return verdicts
+
+    def _put_off(self, entry: Entry, request: int, why: str, *, after: float | None, throttled: bool = False) -> Retry:
+        unsent = self._oracle.scenario.holds_back and (entry.record.id + request) % 2 == 0
+        return Retry(ProviderError(why), throttled=throttled, after=after, unsent=unsent)
 
     def _wrong(self, verdicts: list[Any]) -> Any:
         """Make of a right answer one that can't be trusted."""

@@ -229,7 +229,7 @@ class Oracle:
         newer = record.superseded_by
         if newer is None or newer.attempts[-1].end != "D" or newer.attempts[-1].number != receipt.attempts:
             self.breach("I2", f"record {record.id} has a receipt, and no newer record was delivered in its place")
-        if any(attempt.end != "B" for attempt in record.attempts):
+        if any(attempt.is_charged for attempt in record.attempts):
             self.breach("I2", f"record {record.id} was sent, and is told superseded")
         self.rare("a superseded record was told so")
 
@@ -238,7 +238,8 @@ class Oracle:
         ends = [attempt.end for attempt in record.attempts]
         is_culprit = failure.reason == "rejected" and (not ends or ends[-1] != "X")
         # In the tick between its launch and the first step of its request the provider knows nothing of it yet.
-        record.is_launched = not is_culprit and record.entry.attempts > sum(end != "B" for end in ends)
+        charged = sum(attempt.is_charged for attempt in record.attempts)
+        record.is_launched = not is_culprit and record.entry.attempts > charged
         is_ambiguous = "U" in ends or "" in ends or record.is_launched
         if is_ambiguous and failure.outcome is not Outcome.UNKNOWN:
             self.breach("I3", f"record {record.id} is NOT_WRITTEN, though an attempt of it ({ends}) has no answer")
@@ -257,7 +258,7 @@ class Oracle:
             self.breach("I15", f"record {record.id} was rejected, though neither it nor an answer was bad ({ends})")
         if failure.reason == "superseded" and not self._is_in_doubt(record.superseded_by):
             self.breach("I15", f"record {record.id} was given up for a newer one, whose fate is not unknown")
-        charged = sum(end != "B" for end in ends) + (is_culprit or record.is_launched)
+        charged += is_culprit or record.is_launched
         if failure.attempts != charged and not is_cut_off:
             self.breach(
                 "I15", f"record {record.id}: {failure.attempts} attempts were told, {charged} were made ({ends})"

@@ -22,6 +22,7 @@ RARE: Final = frozenset(
         "a part was refused again",
         "a put_many's source raised",
         "a receipt came after the record had ended",
+        "a record was held back",
         "a record was written twice",
         "a request ended without an answer",
         "a request's task was cancelled from outside",

@@ -44,6 +44,12 @@ class Case:
         return (culprits + self.disturbed + len(ended)) * self.most_a_search
 
 
+def _end(verdict: object) -> str:
+    if isinstance(verdict, Retry):
+        return "H" if verdict.unsent else "R"
+    return {Delivered: "D", Rejected: "X"}.get(type(verdict), "U")
+
+
 def _ended_elsewhere(record: Record) -> bool:
     outcome = None if record.ended_at is None else record.entry.outcome
     return isinstance(outcome, DeliveryError) and outcome.reason != "rejected"
@@ -161,7 +167,7 @@ class Requests:
         for older in self._oracle.open_of[lane]:
             if older.accepted_number >= record.accepted_number:
                 break
-            if any(attempt.end != "B" for attempt in older.attempts):
+            if any(attempt.is_charged for attempt in older.attempts):
                 self._oracle.breach("I6", f"request {number} carries {record.id} before {older.id}, which was sent")
             older.superseded_by = record
             self._oracle.rare("a newer record took the place of an older one")
@@ -182,17 +188,17 @@ class Requests:
                 )
             if last.is_final:
                 self._oracle.breach("I15", f"record {record.id} was sent again after a final doubt")
-            if last.end not in ("R", "U", "B"):
+            if last.end not in ("R", "H", "U", "B"):
                 self._oracle.breach("I15", f"record {record.id} was sent again after {last.end or 'no answer yet'}")
             # Who resumes a lane by hand lets its head go at once.
             leads = leads and self._oracle.lane_of(record) not in self._oracle.resumed
-            if leads and last.end in ("R", "U") and last.ended_at is not None:
+            if leads and last.end in ("R", "H", "U") and last.ended_at is not None:
                 wait = now - last.ended_at
                 if wait < self._oracle.policy.backoff.base - EPSILON or now < last.not_before - EPSILON:
                     self._oracle.breach(
                         "I15", f"record {record.id} was sent again after {wait:.4f} s, before its backoff ended"
                     )
-        charged = 1 + sum(attempt.end != "B" for attempt in attempts)
+        charged = 1 + sum(attempt.is_charged for attempt in attempts)
         if self._oracle.policy.max_attempts is not None and charged > self._oracle.policy.max_attempts:
             self._oracle.breach("I15", f"record {record.id} was sent a {charged}th time, above max_attempts")
         attempts.append(Attempt(now, number, charged))
@@ -247,12 +253,13 @@ class Requests:
         if not isinstance(answer, list) or len(answer) != len(batch):
             self._landed(batch, number, "U" * len(batch))
             return
-        kinds = {Delivered: "D", Retry: "R", Rejected: "X"}
-        self._landed(batch, number, "".join(kinds.get(type(verdict), "U") for verdict in answer))
+        self._landed(batch, number, "".join(map(_end, answer)))
         for record, verdict in zip(self._oracle.records_of(batch), answer, strict=True):
             if isinstance(verdict, Unknown) and verdict.is_final:
                 record.attempts[-1].is_final = True
                 self._oracle.rare("a doubt was final")
+            if isinstance(verdict, Retry) and verdict.unsent:
+                self._oracle.rare("a record was held back")
             if isinstance(verdict, Retry) and verdict.after is not None:
                 record.attempts[-1].not_before = self._oracle.time() + verdict.after
 

@@ -79,7 +79,8 @@ class Record:
 class Attempt:
     """One request that carried a record.
 
-    `end` is D(elivered), R(etry), X (rejected), B (refused whole), U(nknown) or, in flight, empty.
+    `end` is D(elivered), R(etry), H (held back, not sent), X (rejected), B (refused whole), U(nknown) or, in flight,
+    empty.
     """
 
     began_at: float
@@ -91,6 +92,11 @@ class Attempt:
     not_before: float = 0.0
     # Nobody knows what became of it, and another attempt would not tell: there must be none.
     is_final: bool = False
+
+    @property
+    def is_charged(self) -> bool:
+        """Whether it is one of those that `attempts` and `max_attempts` count."""
+        return self.end not in ("B", "H")
 
 
 @dataclass(slots=True)
@@ -131,6 +137,8 @@ class Scenario:
     observer_raises: float
     # Whether the provider says of some doubts that another attempt would not clear them up.
     has_final_doubts: bool
+    # Whether some of what the provider puts off was never sent: it is no attempt.
+    holds_back: bool
     records: list[Record] = field(default_factory=list)
 
     def has_deeds(self, *kinds: str) -> bool:
@@ -180,6 +188,7 @@ def draw(seed: int) -> Scenario:
         cancel_on_answer=0.9 if mood == "short of room" else rng.choice((0.0, 0.0, 0.1, 0.5)),
         observer_raises=rng.choice((0.0, 0.0, 0.0, 0.3, 1.0)),
         has_final_doubts=extra.random() < 0.3,
+        holds_back=extra.random() < 0.3,
         records=records,
     )
 

@@ -9,17 +9,21 @@ from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
-from aiobotocore.credentials import AioRefreshableCredentials
+from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
 from aiobotocore.session import get_session
+from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from sinkwell.core import Backoff, ConfigError, DeliveryError, DeliveryRejected, Outcome, Policy
-from sinkwell.sinks.testing import AwsEndpoint, ClockAhead, ExpiredToken
+from sinkwell.sinks._aws import _read
+from sinkwell.sinks._aws_identity import Identity
+from sinkwell.sinks.testing import AwsEndpoint, AwsRequest, ClockAhead, ExpiredToken, Hang, Redirect, Refuse
 from tests.sinks.aws.service import DYNAMODB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from tests.sinks.aws.service import Service
 
@@ -199,6 +203,28 @@ async def test_a_provider_of_credentials_that_does_not_answer_in_time_is_no_doub
 
 
 @pytest.mark.parametrize("service", [DYNAMODB])
+async def test_when_the_time_of_an_attempt_is_up_no_part_of_it_is_sent(
+    aws: AwsEndpoint, service: Service, place: str, sink_for: Any, transport: str
+) -> None:
+    # The first part's verdict was that nothing went, and the others went when the attempt was over.
+    provider = Provider(seconds=30)
+
+    def refuse_and_hang(request: AwsRequest) -> Refuse | None:
+        if request.action != service.writes:
+            return None
+        provider.failures.append(None)
+        return Refuse("Brand.New", status=400)
+
+    aws.plan.script(refuse_and_hang)
+    async with sink_for(
+        place, session=await provider.session(), **service.region, transport=transport, policy=ONCE
+    ) as sink:
+        outcomes = await sink.put_many(service.record(text) for text in "abc")
+    assert [outcome.outcome for outcome in outcomes] == [Outcome.UNKNOWN] * 3
+    assert len(aws.requests(service.writes)) == 1
+
+
+@pytest.mark.parametrize("service", [DYNAMODB])
 async def test_a_connection_that_is_never_made_is_no_doubt(
     aws: AwsEndpoint, service: Service, place: str, sink_for: Any, transport: str, black_hole: Any
 ) -> None:
@@ -211,3 +237,86 @@ async def test_a_connection_that_is_never_made_is_no_doubt(
         with pytest.raises(DeliveryError) as failed:
             await sink.put(service.record("a"))
     assert failed.value.outcome is Outcome.NOT_WRITTEN
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every session of aiohttp watched, as an instrumentation of the whole program does."""
+    make = aiohttp.ClientSession.__init__
+
+    def make_watched(self: Any, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs, trace_configs=[aiohttp.TraceConfig()])
+
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", make_watched)
+
+
+@pytest.mark.usefixtures("watched")
+@pytest.mark.parametrize("service", [DYNAMODB])
+async def test_what_was_written_is_in_doubt_and_no_redirect_followed_where_others_watch_the_connections(
+    aws: AwsEndpoint, service: Service, place: str, sink_for: Any
+) -> None:
+    # Another's watch was taken for the sink's own: a request that hung was called certain not to be written.
+    async with AwsEndpoint() as elsewhere, sink_for(place, transport="client", policy=ONCE) as sink:
+        for fault in (Hang(), Redirect(elsewhere.url)):
+            aws.plan.next(service.writes, fault)
+            with pytest.raises(DeliveryError) as failed:
+                await sink.put(service.record("a"))
+            assert failed.value.outcome is Outcome.UNKNOWN
+        assert elsewhere.log == []
+
+
+async def test_a_client_that_does_not_tell_when_it_writes_leaves_doubt() -> None:
+    async def hang() -> None:
+        await asyncio.sleep(HOUR)
+
+    sending = asyncio.ensure_future(Identity(object()).send(hang))
+    await asyncio.sleep(0)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+
+
+async def test_an_answer_that_is_given_up_takes_its_connection_with_it() -> None:
+    # It was left to the garbage collector.
+    class Raw:
+        is_closed = False
+
+        @property
+        def content(self) -> Any:
+            return self
+
+        async def iter_any(self) -> AsyncIterator[bytes]:
+            yield b"{"
+            await asyncio.sleep(HOUR)
+
+        def close(self) -> None:
+            self.is_closed = True
+
+    raw = Raw()
+    reading = asyncio.ensure_future(_read(raw, 100))
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert raw.is_closed
+
+
+class Rotated(AioCredentials):
+    """Credentials of somebody's own make, which read a file that is renewed."""
+
+    asked = 0
+
+    async def get_frozen_credentials(self) -> Any:
+        self.asked += 1
+        return ReadOnlyCredentials("KEY", "s", f"t{self.asked}", None)
+
+
+@pytest.mark.parametrize("service", [DYNAMODB])
+async def test_credentials_of_an_unknown_kind_may_be_renewed_by_the_next_attempt(
+    aws: AwsEndpoint, service: Service, place: str, sink_for: Any, transport: str
+) -> None:
+    session = get_session()
+    session._credentials = Rotated("KEY", "s", "t")
+    async with sink_for(place, session=session, **service.region, transport=transport, policy=CERTAIN) as sink:
+        aws.plan.next(service.writes, ExpiredToken())
+        assert (await sink.put(service.record("a"))).attempts == 2

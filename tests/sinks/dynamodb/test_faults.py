@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sinkwell.sinks.dynamodb import Delete, Put
-from sinkwell.sinks.testing import AwsEndpoint, FailEntries, Refuse
+from sinkwell.sinks.testing import AwsEndpoint, FailEntries, Refuse, ThrottleWrites
 from tests.sinks.aws.service import batch_of
 from tests.sinks.dynamodb.conftest import ids
-from tests.sinks.oracle import D, R, T, X, word
+from tests.sinks.oracle import D, R, T, U, X, word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,16 @@ async def test_what_is_refused_of_one_write_is_found_out_write_by_write_since_ot
     verdicts = await destination.write(batch_of(destination, [{"id": key} for key in "abc"]))
     assert sorted(word(verdict) for verdict in verdicts) == [D, D, X]
     assert sorted(ids(aws)) == sorted(key for key, verdict in zip("abc", verdicts, strict=True) if word(verdict) == D)
+
+
+@pytest.mark.parametrize("fault", [ThrottleWrites(), Refuse("AccessDeniedException")])
+async def test_what_a_refused_request_may_have_written_stays_in_doubt_until_it_is_written_alone(
+    aws: AwsEndpoint, opened: Callable[..., Any], fault: Any
+) -> None:
+    destination = await opened()
+    aws.plan.next(BATCH, Refuse("Brand.New", status=400), fault)
+    verdicts = await destination.write(batch_of(destination, [{"id": key} for key in "abc"]))
+    assert sorted(word(verdict) for verdict in verdicts) == [D, D, U]
 
 
 @pytest.mark.parametrize("plain", [True, False])

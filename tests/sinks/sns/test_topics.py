@@ -54,8 +54,10 @@ async def test_what_another_topic_takes_only_in_more_requests_goes_in_more_in_or
     topic_arn = aws.sns.create_topic("events")
     small = aws.sns.create_topic("small.fifo", MaximumMessageSize="1024")
     records = [SnsMessage(f"{n:400}", group_id="g", topic_arn=small) for n in range(8)]
-    async with sink_for(topic_arn, strict_order=False) as sink:
+    # What waits for another request was not sent: that is no attempt.
+    async with sink_for(topic_arn, strict_order=False, policy=replace(QUICK, max_attempts=1)) as sink:
         outcomes = await sink.put_many(records)
+    assert [getattr(outcome, "attempts", outcome) for outcome in outcomes] == [1] * 8
     assert all(isinstance(outcome, SnsReceipt) for outcome in outcomes)
     assert texts(aws, small) == [record.message for record in records]
     assert max(sizes(aws)) <= 1024
