@@ -153,8 +153,8 @@ class PostgresDestination:
         for target in self._targets:
             target.use(await target.read(connection))
             await self._connections.learn(connection, target.columns)
-            await connection.execute(target.reading.load.begin)
             try:
+                await connection.execute(target.reading.load.begin)
                 await target.reading.load.run(connection, iter(()))
                 await self._transaction(connection, target, target.reading)
             finally:
