@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+from _postgres_rows import CONNECTIONS, WINDOW, Rows
 from _report import FLOOR, OURS, PEER, Report, bars, interleaved, median, ratio
 
 from sinkwell.core import Policy
@@ -20,19 +21,13 @@ from sinkwell.sinks.postgres import PostgresSink
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    Row = tuple[Any, ...]
-
-CONNECTIONS = 4
-WINDOW = 20_000
+    from _postgres_rows import Row
 
 
 @dataclass(slots=True)
-class Upserts:
+class Upserts(Rows):
     """A table with a key, rows for it, and what puts them in."""
 
-    pool: Any
-    columns: dict[str, str]
-    rows: list[Row]
     seconds: dict[str, list[float]] = field(default_factory=dict[str, "list[float]"])
     cpu: dict[str, list[float]] = field(default_factory=dict[str, "list[float]"])
 
@@ -56,45 +51,15 @@ class Upserts:
         assert await self.pool.fetchval("SELECT count(*) FROM kept") == len(self.rows)
         return seconds / len(self.rows), cpu / len(self.rows)
 
-    async def by_connections(
-        self, count: int, size: int, write: Callable[[Any, Sequence[Row]], Awaitable[None]]
-    ) -> None:
-        batches = iter([self.rows[first : first + size] for first in range(0, len(self.rows), size)])
-
-        async def worker() -> None:
-            async with self.pool.acquire() as connection:
-                for batch in batches:
-                    async with connection.transaction():
-                        await write(connection, batch)
-
-        await asyncio.gather(*[worker() for _ in range(count)])
-
     async def executemany(self, connection: Any, batch: Sequence[Row]) -> None:
-        places = ", ".join(f"${number}" for number in range(1, len(self.columns) + 1))
-        await connection.executemany(self.upsert.format(f"VALUES ({places})"), batch)
+        async with connection.transaction():
+            await connection.executemany(self.upsert.format(self.places), batch)
 
     async def copy_and_insert(self, connection: Any, batch: Sequence[Row]) -> None:
-        await connection.execute("CREATE TEMP TABLE stage (LIKE kept) ON COMMIT DROP")
-        await connection.copy_records_to_table("stage", records=batch, columns=list(self.columns))
-        await connection.execute(self.upsert.format(f"SELECT {', '.join(self.columns)} FROM stage"))
-
-    async def stream(self, sink: PostgresSink) -> None:
-        async for outcome in sink.stream(self.rows):
-            if isinstance(outcome, Exception):
-                raise outcome
-
-    async def put(self, sink: PostgresSink) -> None:
-        for first in range(0, len(self.rows), WINDOW):
-            await asyncio.gather(*[sink.put(row) for row in self.rows[first : first + WINDOW]])
-
-    async def put_by_tasks(self, sink: PostgresSink, tasks: int) -> None:
-        rows = iter(self.rows)
-
-        async def worker() -> None:
-            for row in rows:
-                await sink.put(row)
-
-        await asyncio.gather(*[worker() for _ in range(tasks)])
+        async with connection.transaction():
+            await connection.execute("CREATE TEMP TABLE stage (LIKE kept) ON COMMIT DROP")
+            await connection.copy_records_to_table("stage", records=batch, columns=list(self.columns))
+            await connection.execute(self.upsert.format(f"SELECT {', '.join(self.columns)} FROM stage"))
 
 
 def add_upserts(report: Report, dsn: str, columns: dict[str, str], rows: list[Row], rounds: int) -> None:
@@ -108,7 +73,7 @@ def add_upserts(report: Report, dsn: str, columns: dict[str, str], rows: list[Ro
         many, copy = bench.executemany, bench.copy_and_insert
         works: dict[str, Callable[[], Awaitable[None]]] = {
             "stream": lambda: bench.stream(sink),
-            "put, gathered": lambda: bench.put(sink),
+            "put, gathered": lambda: bench.put_gathered(sink),
             "put by 1,000 tasks": lambda: bench.put_by_tasks(sink, 1_000),
             "executemany": lambda: bench.by_connections(1, size, many),
             f"executemany x {CONNECTIONS}": lambda: bench.by_connections(CONNECTIONS, size, many),

@@ -15,10 +15,12 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+from _postgres_rows import CONNECTIONS, WINDOW, Peers
 from _report import FLOOR, OURS, PEER, Report, bars, interleaved, is_quick, median, ratio
 from _upserts import add_upserts
 
@@ -29,13 +31,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.servers import PostgresServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine
 
     Row = tuple[Any, ...]
-
-CONNECTIONS = 4
-# Rows put at once and then awaited, as a service does with a page of input.
-WINDOW = 20_000
 
 
 @dataclass(slots=True, frozen=True)
@@ -50,11 +48,6 @@ class Shape:
     @property
     def table(self) -> str:
         return f"CREATE TABLE rows ({', '.join(f'{name} {kind}' for name, kind in self.columns.items())})"
-
-    @property
-    def insert(self) -> str:
-        places = ", ".join(f"${number}" for number in range(1, len(self.columns) + 1))
-        return f"INSERT INTO rows ({', '.join(self.columns)}) VALUES ({places})"
 
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
@@ -86,13 +79,8 @@ EVENTS = Shape(
 )
 
 
-@dataclass(slots=True, frozen=True)
-class Bench:
+class Bench(Peers):
     """A server's table, and what the contenders share."""
-
-    pool: Any
-    shape: Shape
-    rows: list[Row]
 
     async def timed(self, work: Coroutine[Any, Any, None]) -> float:
         """Empty the table, do the work, and see that all rows are there; seconds for one row."""
@@ -104,9 +92,6 @@ class Bench:
         arrived = await self.pool.fetchval("SELECT count(*) FROM rows")
         assert arrived == len(self.rows), f"{arrived:,} of {len(self.rows):,} rows arrived"
         return seconds / len(self.rows)
-
-    def _batches(self, size: int) -> Iterator[list[Row]]:
-        return (self.rows[first : first + size] for first in range(0, len(self.rows), size))
 
     async def stall(self, work: Coroutine[Any, Any, None]) -> float:
         """Do the work once more, and give the longest that the loop had no time for anything else, in seconds.
@@ -128,92 +113,10 @@ class Bench:
         timer.cancel()
         return longest
 
-    async def copy(self, size: int, connections: int) -> None:
-        batches = self._batches(size)
-        columns = list(self.shape.columns)
-
-        async def worker() -> None:
-            async with self.pool.acquire() as connection:
-                for batch in batches:
-                    await connection.copy_records_to_table("rows", records=batch, columns=columns)
-
-        await asyncio.gather(*[worker() for _ in range(connections)])
-
-    async def transaction(self, rows: list[Row]) -> None:
-        """Copy as the sink does: in a transaction that is asked for its number, so that its fate can be looked up."""
-        async with self.pool.acquire() as connection:
-            await connection.execute("BEGIN")
-            await connection.copy_records_to_table("rows", records=rows, columns=list(self.shape.columns))
-            await connection.fetchval("SELECT pg_current_xact_id()::text")
-            await connection.execute("COMMIT")
-
-    async def transactions(self, size: int, connections: int) -> None:
-        batches = self._batches(size)
-
-        async def worker() -> None:
-            for batch in batches:
-                await self.transaction(batch)
-
-        await asyncio.gather(*[worker() for _ in range(connections)])
-
-    async def futures_by_tasks(self, size: int, tasks: int) -> None:
-        """What any batcher has to do for tasks that wait: a future a row, resolved by the batch that carries it."""
-        rows = iter(self.rows)
-        loop = asyncio.get_running_loop()
-        waiting: list[Row] = []
-        futures: list[asyncio.Future[None]] = []
-        sending: set[asyncio.Task[None]] = set()
-
-        async def send(batch: list[Row], callers: list[asyncio.Future[None]]) -> None:
-            await self.transaction(batch)
-            for caller in callers:
-                caller.set_result(None)
-
-        def put(row: Row) -> asyncio.Future[None]:
-            future = loop.create_future()
-            waiting.append(row)
-            futures.append(future)
-            if len(waiting) == size:
-                task = loop.create_task(send(waiting.copy(), futures.copy()))
-                sending.add(task)
-                task.add_done_callback(sending.discard)
-                waiting.clear()
-                futures.clear()
-            return future
-
-        async def worker() -> None:
-            for row in rows:
-                await put(row)
-
-        await asyncio.gather(*[worker() for _ in range(tasks)])
-
-    async def executemany(self, size: int) -> None:
-        async with self.pool.acquire() as connection:
-            for batch in self._batches(size):
-                await connection.executemany(self.shape.insert, batch)
-
-    async def put_gathered(self, sink: PostgresSink) -> None:
-        for window in self._batches(WINDOW):
-            await asyncio.gather(*[sink.put(row) for row in window])
-
     async def put_awaited(self, sink: PostgresSink) -> None:
-        for window in self._batches(WINDOW):
+        for window in self.batches(WINDOW):
             for receipt in [sink.put(row) for row in window]:
                 await receipt
-
-    async def put_by_tasks(self, sink: PostgresSink, tasks: int) -> None:
-        rows = iter(self.rows)
-
-        async def worker() -> None:
-            for row in rows:
-                await sink.put(row)
-
-        await asyncio.gather(*[worker() for _ in range(tasks)])
-
-    async def stream(self, sink: PostgresSink) -> None:
-        async for outcome in sink.stream(self.rows):
-            if isinstance(outcome, Exception):
-                raise outcome
 
 
 async def open_sinks(stack: AsyncExitStack, dsn: str, shape: Shape) -> dict[int, PostgresSink]:
@@ -240,10 +143,13 @@ def contenders(bench: Bench, sinks: dict[int, PostgresSink]) -> dict[str, Callab
             by_name[f"put, gathered, {size:,}"] = lambda sink=sink: bench.put_gathered(sink)
             by_name[f"put, awaited, {size:,}"] = lambda sink=sink: bench.put_awaited(sink)
             by_name[f"stream, {size:,}"] = lambda sink=sink: bench.stream(sink)
-        by_name[f"transactions x {CONNECTIONS}, {size:,}"] = lambda size=size: bench.transactions(size, CONNECTIONS)
-        by_name[f"asyncpg copy, {size:,}"] = lambda size=size: bench.copy(size, 1)
-        by_name[f"asyncpg copy x {CONNECTIONS}, {size:,}"] = lambda size=size: bench.copy(size, CONNECTIONS)
-        by_name[f"asyncpg executemany, {size:,}"] = lambda size=size: bench.executemany(size)
+        for name, count, write in (
+            (f"transactions x {CONNECTIONS}", CONNECTIONS, bench.transaction),
+            ("asyncpg copy", 1, bench.copy),
+            (f"asyncpg copy x {CONNECTIONS}", CONNECTIONS, bench.copy),
+            ("asyncpg executemany", 1, bench.executemany),
+        ):
+            by_name[f"{name}, {size:,}"] = partial(bench.by_connections, count, size, write)
     return by_name
 
 
@@ -335,7 +241,7 @@ def measure(runner: asyncio.Runner, dsn: str, shape: Shape, rows: list[Row], rou
     try:
         pool = runner.run(stack.enter_async_context(asyncpg.create_pool(dsn, min_size=4, max_size=CONNECTIONS)))
         runner.run(pool.execute(f"DROP TABLE IF EXISTS rows; {shape.table}"))
-        bench = Bench(pool, shape, rows)
+        bench = Bench(pool, shape.columns, rows)
         sinks = runner.run(open_sinks(stack, dsn, shape))
 
         def timed(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], float]:

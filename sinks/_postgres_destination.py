@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from ._postgres_table import Column, Table
     from ._postgres_target import Reading, Rows, Target
 
-LIMITS: Final = Limits(default_records=5_000, default_bytes=8 * 1024 * 1024, retry_unknown=False)
-"""PostgreSQL sets none; these suit it. What may be there already is not sent again: COPY would write it twice."""
+LIMITS: Final = Limits(bytes=2**30 - 2**20, default_records=5_000, default_bytes=8 * 1024 * 1024, retry_unknown=False)
+"""A row and what is joined to it stay below 1 GiB. What may be there is not sent again: COPY would write it twice."""
 
 _OLDEST_SERVER: Final = 13  # pg_current_xact_id and pg_xact_status by 64-bit numbers
 _XID: Final = f"SELECT pg_catalog.pg_current_xact_id()::text AS xid, {SHAPE} AS shape%s"
@@ -155,8 +155,8 @@ class PostgresDestination:
         for target in self._targets:
             target.use(await target.read(connection))
             await self._connections.learn(connection, target.columns)
-            await connection.execute(target.reading.load.begin)
             try:
+                await connection.execute(target.reading.load.begin)
                 await target.reading.load.run(connection, iter(()))
                 await self._transaction(connection, target, target.reading)
             finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import pytest
 
 from sinkwell.core import Delivered, Retry, Unknown
@@ -34,15 +35,17 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.01)
 
 
-async def blocked_backend(table: Table) -> int:
-    """Wait until a write waits for the table's lock, and return its backend's process number."""
-    while True:
-        await table.db.execute("SELECT pg_stat_clear_snapshot()")
-        pid = await table.db.fetchval("""
-            SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%events%'""")
-        if pid is not None:
-            return pid
-        await asyncio.sleep(0.01)
+async def blocked_backend(table: Table, query: str = "events") -> int:
+    """Wait until a write waits for a lock, and return its backend's process number."""
+    async with asyncio.timeout(10):
+        while True:
+            await table.db.execute("SELECT pg_stat_clear_snapshot()")
+            pid = await table.db.fetchval(
+                "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND strpos(query, $1) > 0", query
+            )
+            if pid is not None:
+                return pid
+            await asyncio.sleep(0.01)
 
 
 async def waiting_backends(table: Table) -> int:
@@ -156,17 +159,56 @@ async def test_a_cancelled_write_leaves_no_backend_waiting_for_its_lock(table: T
     assert isinstance((await destination.write(make_batch(destination, [(1, "a")])))[0], Delivered)
 
 
-async def test_a_backend_ended_in_mid_copy_is_retried_on_another(table: Table, make_batch: Any) -> None:
+@pytest.mark.parametrize("ended", ["pg_terminate_backend", "pg_cancel_backend"])
+async def test_a_copy_that_an_admin_ends_leaves_nothing_and_goes_again(
+    ended: str, table: Table, make_batch: Any
+) -> None:
     destination = await table.open(most_in_flight=1)
     batch = make_batch(destination, [(i, "x" * 1000) for i in range(5000)])
     async with table.db.transaction():
         await table.db.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
         write = asyncio.create_task(destination.write(batch))
-        await table.db.execute("SELECT pg_terminate_backend($1)", await blocked_backend(table))
+        await table.db.execute(f"SELECT {ended}($1)", await blocked_backend(table))
         verdicts = await write
     assert {type(verdict) for verdict in verdicts} == {Retry}
     assert await table.count() == 0
     assert isinstance((await destination.write(batch))[0], Delivered)
+
+
+async def test_a_commit_that_an_admin_cancels_is_not_written(table: Table, make_batch: Any) -> None:
+    await table.db.execute(f"""
+        CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN LOCK TABLE {table.schema}.turn IN ACCESS EXCLUSIVE MODE; RETURN NEW; END $$;
+        CREATE TABLE turn (); CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION wait()""")
+    destination = await table.open(most_in_flight=1)
+    async with table.db.transaction():
+        await table.db.execute("LOCK TABLE turn IN ACCESS EXCLUSIVE MODE")
+        write = asyncio.create_task(destination.write(make_batch(destination, [(1, "a")])))
+        await table.db.execute("SELECT pg_cancel_backend($1)", await blocked_backend(table, "COMMIT"))
+        [verdict] = await write
+    assert isinstance(verdict, Retry)
+    assert isinstance(verdict.error, asyncpg.QueryCanceledError)
+    assert await table.count() == 0
+    assert isinstance((await destination.write(make_batch(destination, [(1, "a")])))[0], Delivered)
+
+
+async def test_a_deadlock_with_another_program_is_retried_and_loses_nothing(table: Table, make_batch: Any) -> None:
+    await table.db.execute("INSERT INTO events VALUES (1, ''), (2, ''); SET deadlock_timeout = '1min'")
+    dsn = f"{table.dsn}?deadlock_timeout=300"
+    destination = await table.open(dsn=dsn, mode="upsert", conflict_columns=["id"])
+    batch = make_batch(destination, [(1, "ours"), (2, "ours")])
+    async with table.db.transaction():
+        await table.db.execute("UPDATE events SET body = 'theirs' WHERE id = 2")
+        write = asyncio.create_task(destination.write(batch))
+        await blocked_backend(table)
+        await table.db.execute("UPDATE events SET body = 'theirs' WHERE id = 1")
+        verdicts = await write
+    assert [type(verdict.error) for verdict in verdicts] == [asyncpg.DeadlockDetectedError] * 2
+    assert {type(verdict) for verdict in verdicts} == {Retry}
+    assert await table.db.fetchval("SELECT count(*) FROM events WHERE body = 'theirs'") == 2
+    assert {type(verdict) for verdict in await destination.write(batch)} == {Delivered}
+    assert await table.db.fetchval("SELECT count(*) FROM events WHERE body = 'ours'") == 2
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sinkwell.core import ConfigError
+from sinkwell.core import ConfigError, Delivered, Policy
 from sinkwell.sinks._postgres_connect import Dsn
 from sinkwell.sinks._postgres_table import parse_table_name, quote_ident
 from sinkwell.sinks.postgres import PostgresSink
@@ -146,6 +147,25 @@ async def test_row_level_security_is_told_at_open(
     await table.db.execute("ALTER TABLE events ENABLE ROW LEVEL SECURITY")
     with pytest.raises(ConfigError, match="row-level security"):
         await table.open(dsn=dsn_of(plain_role, postgres_server))
+
+
+async def test_a_table_that_is_too_wide_for_its_mode_is_told_at_open(table: Table, make_batch: Any) -> None:
+    # A mode's temporary table has columns of its own, and PostgreSQL takes no more than 1,600.
+    names = [f"c{number}" for number in range(1_600)]
+    await table.make(", ".join(f"{name} int2" for name in names))
+    trouble: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: trouble.append(context))
+    with pytest.raises(ConfigError, match="at most 1600 columns"):
+        await table.open(*names, returning=["c0"])
+    destination = await table.open(*names)
+    [verdict] = await destination.write(make_batch(destination, [tuple(range(1_600))]))
+    assert isinstance(verdict, Delivered)
+    assert not trouble
+
+
+def test_batches_that_could_hold_a_row_longer_than_the_server_takes_are_refused() -> None:
+    with pytest.raises(ConfigError, match="max_bytes"):
+        PostgresSink("postgresql://localhost/x", "events", ["id"], policy=Policy(max_bytes=2**30))
 
 
 async def test_a_server_that_is_not_there_is_a_config_error(table: Table) -> None:

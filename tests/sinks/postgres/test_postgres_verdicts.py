@@ -105,13 +105,19 @@ async def test_the_servers_detail_which_quotes_the_row_is_not_passed_on(table: T
     assert "c4nary" not in str(refused.__cause__)
 
 
-async def test_a_lock_timeout_is_retried_and_the_connection_is_good_afterwards(table: Table, make_batch: Any) -> None:
-    destination = await table.open(dsn=f"{table.dsn}?lock_timeout=50", most_in_flight=1)
+@pytest.mark.parametrize(
+    ("setting", "error"),
+    [("lock_timeout=50", asyncpg.LockNotAvailableError), ("statement_timeout=1000", asyncpg.QueryCanceledError)],
+)
+async def test_a_timeout_of_the_servers_is_retried_and_the_connection_is_good_afterwards(
+    setting: str, error: type[Exception], table: Table, make_batch: Any
+) -> None:
+    destination = await table.open(dsn=f"{table.dsn}?{setting}", most_in_flight=1)
     async with table.db.transaction():
         await table.db.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
         verdicts = await destination.write(make_batch(destination, [(1, "a")]))
     assert isinstance(verdicts[0], Retry)
-    assert isinstance(verdicts[0].error, asyncpg.LockNotAvailableError)
+    assert isinstance(verdicts[0].error, error)
     assert isinstance((await destination.write(make_batch(destination, [(1, "a")])))[0], Delivered)
 
 
