@@ -119,7 +119,10 @@ async def test_a_listener_of_another_kind_is_told_with_what_to_look_at(kafka: Br
     [
         (ConnectionResetError(), "ConnectionResetError; this sink speaks TLS and no SASL: is the listener like that?"),
         (TimeoutError(), "no answer in time; this sink speaks TLS and no SASL: is the listener like that?"),
-        (ConnectionRefusedError(111, "refused"), "ConnectionRefusedError: [Errno 111] refused"),
+        (
+            ConnectionRefusedError(111, "refused"),
+            "ConnectionRefusedError: [Errno 111] refused: check host and port, and that a broker runs there",
+        ),
         (ssl.SSLCertVerificationError(1, "unknown"), "SSLCertVerificationError: unknown"),
     ],
 )
