@@ -1,5 +1,6 @@
 """The servers, for every test that asks for one: started at the first request, ended with the run."""
 
+import gc
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -27,6 +28,14 @@ def _lend(kind: type[S], **options: Any) -> Iterator[S]:
         _running.append(server)
         yield server
         _running.remove(server)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _short_collections() -> None:
+    """Keep a full collection short: with all that thousands of tests leave behind it would hold up a loop for longer
+    than some tests let an attempt take."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
